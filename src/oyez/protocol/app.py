@@ -1,0 +1,68 @@
+"""An app: its tokens, its settings and its limits, as plain values.
+
+The names of the limits are those of the table in spec ``README.md`` section 4, in snake case.
+"""
+
+from dataclasses import dataclass, field
+
+from oyez.protocol.signing import Token
+
+__all__ = ["App", "Limits"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one app may use. Sizes are bytes of UTF-8, lengths characters, times seconds.
+
+    ``connections_per_app`` and ``subscriptions_per_connection`` of 0 mean no limit.
+    """
+
+    event_data: int = 10_240
+    client_event_data: int = 10_240
+    http_request_body: int = 1_048_576
+    inbound_websocket_message: int = 131_072
+    channels_per_publish: int = 100
+    events_per_batch: int = 10
+    channel_name: int = 164
+    event_name: int = 200
+    user_id: int = 128
+    presence_members: int = 100
+    presence_user_object: int = 1_024
+    client_events: int = 10
+    signature_age: int = 600
+    activity_timeout: int = 120
+    pong_wait: int = 30
+    connections_per_app: int = 0
+    subscriptions_per_connection: int = 0
+    messages_per_second: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One tenant.
+
+    Attributes:
+        id: decimal digits, as the official Python library accepts nothing else.
+        tokens: the active key and secret pairs, oldest first; any of them verifies.
+        client_events: whether clients may send ``client-`` events at all.
+        subscription_errors: whether a refused subscription also gets
+            `pusher:subscription_error`, an extension that Laravel Echo listens to.
+        lenient: whether a connection without ``protocol`` counts as version 7 (A-29).
+    """
+
+    id: str
+    tokens: tuple[Token, ...]
+    name: str = ""
+    enabled: bool = True
+    client_events: bool = False
+    subscription_count: bool = True
+    subscription_errors: bool = True
+    lenient: bool = False
+    limits: Limits = field(default_factory=Limits)
+
+    def token(self, key: str) -> Token | None:
+        """The active token with this key, if the app has it."""
+        for token in self.tokens:
+            if token.key == key:
+                return token
+        return None

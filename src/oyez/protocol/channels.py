@@ -1,0 +1,57 @@
+"""Channel names: which are legal and what kind of channel a name stands for.
+
+The kind is decided by the prefix alone, longest first, anchored at the start: ``my-private-x`` and
+``xcache-y`` are public (spec ``README.md`` 3.1 and 5).
+"""
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["ChannelKind", "is_channel_name", "kind_of"]
+
+_NAME = re.compile(r"[-a-zA-Z0-9_=@,.;]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelKind:
+    """The independent properties of a channel.
+
+    Attributes:
+        private: a subscription needs a signature; client events are possible.
+        presence: it has members.
+        cache: it replays its last event to each new subscriber.
+        encrypted: payloads are opaque to the server.
+    """
+
+    private: bool = False
+    presence: bool = False
+    cache: bool = False
+    encrypted: bool = False
+
+
+# Order matters: the first prefix that fits decides.
+_KINDS = (
+    ("private-encrypted-cache-", ChannelKind(private=True, encrypted=True, cache=True)),
+    ("private-encrypted-", ChannelKind(private=True, encrypted=True)),
+    ("private-cache-", ChannelKind(private=True, cache=True)),
+    ("private-", ChannelKind(private=True)),
+    ("presence-cache-", ChannelKind(private=True, presence=True, cache=True)),
+    ("presence-", ChannelKind(private=True, presence=True)),
+    ("cache-", ChannelKind(cache=True)),
+)
+_PUBLIC = ChannelKind()
+
+
+def kind_of(name: str) -> ChannelKind:
+    """The kind of the channel called ``name``; any name without a known prefix is public."""
+    if name[:1] not in "pc":  # most public names are told by their first letter
+        return _PUBLIC
+    for prefix, kind in _KINDS:
+        if name.startswith(prefix):
+            return kind
+    return _PUBLIC
+
+
+def is_channel_name(name: str, max_length: int) -> bool:
+    """Whether ``name`` has 1 to ``max_length`` characters of the channel alphabet."""
+    return len(name) <= max_length and _NAME.fullmatch(name) is not None

@@ -1,0 +1,64 @@
+"""The first line of a client: which app it wants and which protocol version it speaks.
+
+The checks that need no knowledge of apps, in the order of spec ``websocket-protocol.md`` 1.
+"""
+
+import re
+from urllib.parse import parse_qs, unquote
+
+import msgspec
+
+from oyez.protocol.errors import CloseCode, ConnectionClosed
+
+__all__ = ["Hello", "read_hello", "subprotocol"]
+
+_INTEGER = re.compile(r"-?[0-9]{1,9}")
+_VERSIONS = range(4, 8)
+_SUBPROTOCOL = "pusher-channels-protocol-"
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """What a client says of itself in the URL of its connection.
+
+    Attributes:
+        key: the app key it asks for.
+        version: protocol version 4 to 7, or None where the parameter is missing.
+        client: name and version of its library, for the log only.
+    """
+
+    key: str
+    version: int | None
+    client: str
+
+
+def read_hello(path: str, query: str) -> Hello:
+    """Read ``/app/{key}?protocol=7&client=js&version=8.6.0``.
+
+    Raises:
+        ConnectionClosed: 4005 another path, 4006 the version is not an integer, 4007 it is not
+            one of 4 to 7.
+    """
+    parts = path.split("/")
+    if len(parts) != 3 or parts[1] != "app" or not parts[2]:
+        raise ConnectionClosed(CloseCode.PATH_NOT_FOUND, "Path not found")
+    given = parse_qs(query, keep_blank_values=True, max_num_fields=100)
+    client = " ".join(given[name][-1][:60] for name in ("client", "version") if name in given)
+    return Hello(unquote(parts[2]), _read_version(given.get("protocol", [])), client)
+
+
+def _read_version(values: list[str]) -> int | None:
+    if not values:
+        return None
+    if not _INTEGER.fullmatch(values[-1]):
+        raise ConnectionClosed(CloseCode.INVALID_VERSION, "Invalid version string format")
+    if int(values[-1]) not in _VERSIONS:
+        raise ConnectionClosed(CloseCode.UNSUPPORTED_VERSION, "Unsupported protocol version")
+    return int(values[-1])
+
+
+def subprotocol(offered: str) -> str | None:
+    """The first offered subprotocol that is ours; some client stacks fail unless it is echoed."""
+    for name in offered.split(","):
+        if name.strip().startswith(_SUBPROTOCOL):
+            return name.strip()
+    return None

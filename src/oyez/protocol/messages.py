@@ -1,0 +1,153 @@
+"""What travels on a client connection: reading client text, writing server text.
+
+One JSON object per message. On the way to the client ``data`` is always a *string* that holds JSON,
+except in `pusher:error`, where it is an object: Swift and .NET read nothing else (spec
+``websocket-protocol.md`` 2).
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from oyez.protocol.errors import Refusal
+from oyez.protocol.events import Event
+
+__all__ = [
+    "PONG",
+    "ClientMessage",
+    "Member",
+    "compact",
+    "connection_established",
+    "error",
+    "event_text",
+    "member_added",
+    "member_removed",
+    "parse",
+    "presence_data",
+    "read",
+    "subscription_error",
+    "subscription_succeeded",
+]
+
+PONG = b'{"event":"pusher:pong","data":"{}"}'
+
+
+class ClientMessage(msgspec.Struct, frozen=True):
+    """One message of a client; ``data`` is any JSON value or absent."""
+
+    event: str
+    channel: Any = None
+    data: Any = None
+
+
+class Member(msgspec.Struct, frozen=True):
+    """A user in a presence channel.
+
+    Attributes:
+        user_id: always a string, also where the authorization had a number.
+        user_info: compact JSON, ``{}`` where there is none.
+    """
+
+    user_id: str
+    user_info: bytes = b"{}"
+
+
+class _Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    event: str
+    channel: str | None = None
+    data: str | None = None
+    user_id: str | None = None
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: int | None
+    message: str
+
+
+class _ErrorMessage(msgspec.Struct, frozen=True):
+    event: str
+    data: _Error
+
+
+_read_message = msgspec.json.Decoder(ClientMessage)
+_parse_any = msgspec.json.Decoder()
+_encode = msgspec.json.Encoder().encode
+_INVALID = "Invalid message format"
+
+
+def read(text: bytes) -> ClientMessage:
+    """Read one message.
+
+    Raises:
+        Refusal: it is not a JSON object with a string ``event``.
+    """
+    try:
+        return _read_message.decode(text)
+    except (ValueError, RecursionError):
+        raise Refusal(_INVALID) from None
+
+
+def parse(text: str) -> Any:
+    """Parse JSON that a client sent inside a string.
+
+    Raises:
+        ValueError: it is not JSON.
+    """
+    try:
+        return _parse_any.decode(text)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
+
+
+def compact(value: object) -> bytes:
+    """``value`` as compact JSON, keys in the order received, nothing escaped that need not be."""
+    return _encode(value)
+
+
+def connection_established(socket_id: str, activity_timeout: int) -> bytes:
+    """The first message on every accepted connection; the timeout is in seconds."""
+    data = _encode({"socket_id": socket_id, "activity_timeout": activity_timeout})
+    return _encode(_Message("pusher:connection_established", data=data.decode()))
+
+
+def error(code: int | None, message: str) -> bytes:
+    """`pusher:error`, the one event whose data is an object."""
+    return _encode(_ErrorMessage("pusher:error", _Error(code, message)))
+
+
+def subscription_succeeded(channel: str, data: str = "{}") -> bytes:
+    """The acknowledgement of a subscription; ``data`` from `presence_data` where it has members."""
+    return _encode(_Message("pusher_internal:subscription_succeeded", channel, data))
+
+
+def subscription_error(channel: str, kind: str, message: str, status: int) -> bytes:
+    """The extension that Laravel Echo's ``.error()`` listens to (spec 6.2)."""
+    data = _encode({"type": kind, "error": message, "status": status})
+    return _encode(_Message("pusher:subscription_error", channel, data.decode()))
+
+
+def presence_data(members: Iterable[Member]) -> str:
+    """The members of a presence channel: distinct users in the order they joined."""
+    found = list(members)
+    ids = [member.user_id for member in found]
+    hashed = {member.user_id: msgspec.Raw(member.user_info) for member in found}
+    return _encode({"presence": {"count": len(ids), "ids": ids, "hash": hashed}}).decode()
+
+
+def member_added(channel: str, member: Member, socket_id: str) -> Event:
+    """The event for everybody but the connection that joined."""
+    data = {"user_id": member.user_id, "user_info": msgspec.Raw(member.user_info)}
+    name = "pusher_internal:member_added"
+    return Event(name, channel, _encode(data).decode(), socket_id)
+
+
+def member_removed(channel: str, user_id: str) -> Event:
+    """The event for everybody still there."""
+    data = _encode({"user_id": user_id}).decode()
+    return Event("pusher_internal:member_removed", channel, data)
+
+
+def event_text(event: Event) -> bytes:
+    """An event as its subscribers get it."""
+    return _encode(_Message(event.name, event.channel, event.data, event.user_id))

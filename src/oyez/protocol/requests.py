@@ -1,0 +1,223 @@
+"""A signed API request: reading its query and verifying who sent it (spec ``http-api.md`` 2).
+
+The official libraries differ in what they sign for one and the same request: before or after
+percent-encoding, a plus sign or a space, repeated keys with or without brackets. The verifier works
+on the raw bytes of the request line, builds the candidates one after another and stops at the first
+that matches; nearly always that is the first.
+"""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from operator import itemgetter
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+
+from oyez.protocol.app import App
+from oyez.protocol.errors import BadRequest, Unauthorized
+from oyez.protocol.signing import body_digest
+
+__all__ = ["Query", "SignedRequest", "verify"]
+
+Pairs = list[tuple[bytes, bytes]]
+
+_BY_KEY = itemgetter(0)
+_INDEXED = re.compile(rb"(.+)\[\d+\]")
+_ARRAY = re.compile(rb"(.+)\[\d*\]")
+_LATEST = 253_402_300_799  # the end of the year 9999, past which no date can be printed
+
+
+class Query:
+    """The parameters of a request as its sender meant them; names in lower case.
+
+    ``a=1&a=2``, ``a[]=1&a[]=2`` and ``a[0]=1&a[1]=2`` all read as the list ``["1", "2"]``.
+    """
+
+    __slots__ = ("_pairs",)
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def values(self, name: str) -> list[str]:
+        """All values of one parameter in the order they came.
+
+        Raises:
+            BadRequest: a value is not UTF-8.
+        """
+        wanted = name.encode()
+        found = []
+        for key, value in self._pairs:
+            array = _ARRAY.fullmatch(key) if b"[" in key else None
+            if (array[1] if array else key) == wanted:
+                found.append(value)
+        try:
+            return [value.decode() for value in found]
+        except UnicodeDecodeError:
+            raise BadRequest(f"Parameter {name} is not UTF-8") from None
+
+    def text(self, name: str) -> str | None:
+        """The parameter as one string, a list joined with commas; None if it is absent."""
+        values = self.values(name)
+        return ",".join(values) if values else None
+
+
+class SignedRequest(msgspec.Struct, frozen=True):
+    """The parts of an API request that its signature covers, raw as they arrived.
+
+    Attributes:
+        path: path of the request line without the query, still percent-encoded.
+        query: everything after the first question mark.
+        prefix: a configured path prefix that stands before ``/apps/``; clients sign without it.
+    """
+
+    method: bytes
+    path: bytes
+    query: bytes
+    body: bytes
+    prefix: bytes = b""
+
+
+def verify(app: App, request: SignedRequest, now: float) -> Query:
+    """Check the signature in the documented order (spec ``http-api.md`` 2.3).
+
+    Args:
+        app: the app named in the path; only its own tokens count.
+        request: what arrived.
+        now: Unix time in seconds.
+
+    Returns:
+        The parameters, in the interpretation whose signature matched.
+
+    Raises:
+        Unauthorized: the first check that failed, in the words of the reference verifier.
+    """
+    pairs = _read(request.query, plus_is_space=True)
+    auth = dict(pairs)
+    key = auth.get(b"auth_key")
+    if key is None:
+        raise Unauthorized("Missing parameter: auth_key")
+    token = app.token(key.decode("utf-8", "replace"))
+    if token is None:
+        raise Unauthorized("Unknown auth_key")
+    _check_version(auth)
+    _check_timestamp(auth, now, app.limits.signature_age)
+    _check_body(auth, request.body)
+    given = auth.get(b"auth_signature", b"").decode("utf-8", "replace")
+    first: bytes | None = None
+    for message, meant in _candidates(request, pairs):
+        if token.verifies(given, message):
+            return Query(meant)
+        first = first or message
+    expected = (first or b"").decode("utf-8", "replace").replace("\n", "\\n")
+    raise Unauthorized(
+        f'Invalid signature: you should have sent HmacSHA256Hex("{expected}", your_secret_key), '
+        f'but you sent "{given[:128]}"'
+    )
+
+
+def _check_version(auth: dict[bytes, bytes]) -> None:
+    version = auth.get(b"auth_version")
+    if not version:
+        raise Unauthorized("Version required")
+    if version != b"1.0":
+        raise Unauthorized("Version not supported")
+
+
+def _check_timestamp(auth: dict[bytes, bytes], now: float, age: int) -> None:
+    text = auth.get(b"auth_timestamp", b"")
+    if not text.isdigit():
+        raise Unauthorized("Timestamp required")
+    given = int(text) if len(text) <= 12 else _LATEST
+    if abs(now - given) >= age:
+        raise Unauthorized(
+            f"Timestamp expired: Given timestamp ({_iso(given)}) not within {age}s of "
+            f"server time ({_iso(int(now))})"
+        )
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(min(seconds, _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_body(auth: dict[bytes, bytes], body: bytes) -> None:
+    """An unsigned body could be replaced; an MD5 of the empty body is welcome but not needed."""
+    digest = auth.get(b"body_md5")
+    if digest is None:
+        if body:
+            raise Unauthorized("Missing parameter: body_md5")
+    elif digest.lower() != body_digest(body).encode():
+        raise Unauthorized("Invalid body_md5")
+
+
+def _candidates(request: SignedRequest, pairs: Pairs) -> Iterator[tuple[bytes, Pairs]]:
+    """Each string that a known client may have signed, with the parameters it then meant."""
+    paths = _paths(request)
+    for meant in _readings(request.query, pairs):
+        for signed in _spellings(meant):
+            for path in paths:
+                yield _string_to_sign(request.method, path, signed), meant
+
+
+def _paths(request: SignedRequest) -> list[bytes]:
+    raw = request.path
+    if b"%" not in raw and not request.prefix:
+        return [raw]
+    paths = [unquote_to_bytes(raw), raw]
+    if request.prefix and raw.startswith(request.prefix):
+        bare = raw[len(request.prefix) :]
+        paths += [unquote_to_bytes(bare), bare]
+    return list(dict.fromkeys(paths))
+
+
+def _readings(query: bytes, pairs: Pairs) -> Iterator[Pairs]:
+    """A plus sign is a space to PHP and Ruby, itself to Node, Go, Python and .NET."""
+    yield pairs
+    if b"+" in query:
+        yield _read(query, plus_is_space=False)
+
+
+def _spellings(pairs: Pairs) -> Iterator[Pairs]:
+    """How one set of parameters may have been written when it was signed."""
+    yield pairs
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) < len(keys):  # Ruby signs k[]=a&k[]=b and sends k=a&k=b
+        yield [
+            (key + b"[]" if keys.count(key) > 1 and not key.endswith(b"]") else key, value)
+            for key, value in pairs
+        ]
+    if any(b"[" in key for key in keys):  # PHP signs k=a,b and sends k[0]=a&k[1]=b
+        yield _joined(pairs)
+
+
+def _joined(pairs: Pairs) -> Pairs:
+    together: dict[bytes, list[bytes]] = {}
+    for key, value in pairs:
+        indexed = _INDEXED.fullmatch(key)
+        together.setdefault(indexed[1] if indexed else key, []).append(value)
+    return [(key, b",".join(values)) for key, values in together.items()]
+
+
+def _string_to_sign(method: bytes, path: bytes, pairs: Pairs) -> bytes:
+    """Method, path and the parameters sorted by key; equal keys keep their order."""
+    ordered = sorted(pairs, key=_BY_KEY)
+    query = b"&".join([k + b"=" + v for k, v in ordered if k != b"auth_signature"])
+    return method + b"\n" + path + b"\n" + query
+
+
+def _read(query: bytes, *, plus_is_space: bool) -> Pairs:
+    if plus_is_space and b"+" in query:
+        query = query.replace(b"+", b" ")
+    encoded = b"%" in query
+    pairs = []
+    for part in query.split(b"&"):
+        key, _, value = part.partition(b"=")
+        if not part:
+            continue
+        if encoded:
+            key, value = unquote_to_bytes(key), unquote_to_bytes(value)
+        pairs.append((key.lower(), value))
+    return pairs

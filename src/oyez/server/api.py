@@ -1,0 +1,306 @@
+"""The signed HTTP API: route, verify, validate, hand to the engine, answer.
+
+Order of checks as in spec ``http-api.md`` 5: route, app, authentication, app enabled, body,
+parameters, execution. This is one of the two files where protocol errors become bytes.
+"""
+
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from urllib.parse import unquote_to_bytes
+
+import msgspec
+import structlog
+
+from oyez.protocol.app import App
+from oyez.protocol.channels import is_channel_name, kind_of
+from oyez.protocol.errors import (
+    BadRequest,
+    Forbidden,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+    RequestError,
+    Unavailable,
+)
+from oyez.protocol.events import (
+    COUNTS,
+    Publication,
+    read_batch,
+    read_info,
+    read_publish,
+    shown,
+)
+from oyez.protocol.messages import compact
+from oyez.protocol.requests import Query, SignedRequest, verify
+from oyez.server.apps import Apps
+from oyez.server.engine import Engine, EngineUnavailable, Occupancy
+from oyez.server.http import Request, Response
+from oyez.server.metrics import Counters, Ready
+
+__all__ = ["Api", "error_response"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.api")
+
+_EMPTY = Response(200, b"{}")
+_HEALTHY = Response(200, b'{"health":"OK"}')
+_NOT_FOUND = "404 NOT FOUND"
+_CORS = (
+    (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
+    (
+        b"Access-Control-Allow-Headers",
+        b"Origin, Content-Type, X-Auth-Token, X-Requested-With, Accept, Authorization, "
+        b"X-CSRF-TOKEN, XSRF-TOKEN, X-Socket-Id",
+    ),
+    (b"Access-Control-Allow-Credentials", b"true"),
+    (b"Vary", b"Origin"),
+)
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A request that has been verified: by which app, with which parameters."""
+
+    app: App
+    query: Query
+    body: bytes
+    channel: str = ""
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+def error_response(status: int, message: str) -> Response:
+    """Every error of the HTTP API: JSON with the sentence and the status (A-01)."""
+    return Response(status, compact({"error": message, "code": status}))
+
+
+class Api:
+    """Answers the requests of one node.
+
+    Args:
+        prefix: path before ``/apps/`` to strip, for servers mounted below a path.
+        cors_origins: origins that may read answers in a browser; ``*`` for all. Usually none:
+            requests come from backends that hold the secret.
+    """
+
+    def __init__(
+        self,
+        apps: Apps,
+        engine: Engine,
+        counters: Counters,
+        node: Ready,
+        *,
+        prefix: str = "",
+        cors_origins: Iterable[str] = (),
+    ) -> None:
+        self._apps = apps
+        self._engine = engine
+        self._counters = counters
+        self._node = node
+        self._prefix = prefix.encode()
+        self._origins = frozenset(origin.encode() for origin in cors_origins)
+        self._routes: dict[bytes, tuple[str, Handler]] = {
+            b"events": ("POST", self._publish),
+            b"batch_events": ("POST", self._publish_batch),
+            b"channels": ("GET", self._channels),
+        }
+        self._channel_routes: dict[bytes, tuple[str, Handler]] = {
+            b"": ("GET", self._channel),
+            b"users": ("GET", self._users),
+        }
+
+    async def handle(self, request: Request) -> Response:
+        """Answer any request; never raises."""
+        try:
+            response = await self._answer(request)
+        except RequestError as error:
+            response = self._refused(request, error)
+        except EngineUnavailable as error:
+            log.warning("engine away", error=str(error))
+            response = self._refused(request, Unavailable())
+        except Exception:
+            log.exception("bug in the HTTP API", path=request.path.decode("latin-1"))
+            response = error_response(500, "Internal server error")
+        return self._with_cors(request, response) if self._origins else response
+
+    async def _answer(self, request: Request) -> Response:
+        path = request.path
+        if self._prefix and path.startswith(self._prefix):
+            path = path[len(self._prefix) :]
+        segments = path.split(b"/")[1:]
+        if request.method == b"OPTIONS":
+            return Response(HTTPStatus.NO_CONTENT)
+        if segments[0] != b"apps" or len(segments) < 3:
+            return self._health(request, path)
+        method, handler, channel = self._route(segments)
+        if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
+            raise MethodNotAllowed(method.decode())
+        app = self._apps.by_id(segments[1].decode("latin-1"))
+        if app is None:
+            raise NotFound(f"App {segments[1].decode('latin-1')[:40]} not found")
+        signed = SignedRequest(
+            request.method, request.path, request.query, request.body, self._prefix
+        )
+        most = app.limits.http_request_body
+        if len(request.body) > most:
+            raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
+        query = verify(app, signed, time.time())
+        if not app.enabled:
+            raise Forbidden("App disabled")
+        return await handler(Call(app, query, request.body, channel))
+
+    def _route(self, segments: list[bytes]) -> tuple[bytes, Handler, str]:
+        """Find the handler; each segment is decoded by itself, so ``%2F`` makes no new one."""
+        found: tuple[str, Handler] | None = None
+        channel = ""
+        if len(segments) == 3:
+            found = self._routes.get(segments[2])
+        elif len(segments) in (4, 5) and segments[2] == b"channels":
+            found = self._channel_routes.get(segments[4] if len(segments) == 5 else b"")
+            channel = unquote_to_bytes(segments[3]).decode("utf-8", "replace")
+        if found is None:
+            raise NotFound(_NOT_FOUND)
+        return found[0].encode(), found[1], channel
+
+    def _health(self, request: Request, path: bytes) -> Response:
+        if path not in (b"/up", b"/healthz", b"/readyz"):
+            raise NotFound(_NOT_FOUND)
+        if request.method not in (b"GET", b"HEAD"):
+            raise MethodNotAllowed("GET")
+        if path == b"/readyz" and not self._node.ready:
+            raise Unavailable("Not ready")
+        return _HEALTHY
+
+    # Publishing.
+
+    async def _publish(self, call: Call) -> Response:
+        publication = read_publish(call.body, call.query, call.app.limits)
+        await self._hand_over(call.app, publication)
+        if not publication.info[0]:
+            return _EMPTY
+        return _json({"channels": dict(await self._reported(call.app, publication))})
+
+    async def _publish_batch(self, call: Call) -> Response:
+        publication = read_batch(call.body, call.app.limits)
+        await self._hand_over(call.app, publication)
+        if not any(publication.info):
+            return _EMPTY
+        reported = await self._reported(call.app, publication)
+        return _json({"batch": [attributes for _, attributes in reported]})
+
+    async def _hand_over(self, app: App, publication: Publication) -> None:
+        await self._engine.publish(app.id, publication.events)
+        self._counters.events += len(publication.events)
+
+    async def _reported(
+        self, app: App, publication: Publication
+    ) -> list[tuple[str, dict[str, int]]]:
+        """The attributes asked for, less those that do not apply (spec ``http-api.md`` 4)."""
+        reported = []
+        for event, info in zip(publication.events, publication.info, strict=True):
+            attributes = {}
+            if info:
+                counts = await self._engine.occupancy(app.id, event.channel)
+                attributes = _applicable(app, event.channel, counts, info)
+            reported.append((event.channel, attributes))
+        return reported
+
+    # Asking.
+
+    async def _channels(self, call: Call) -> Response:
+        prefix = call.query.text("filter_by_prefix") or ""
+        info = read_info(call.query.text("info"), COUNTS)
+        if "user_count" in info and not prefix.startswith("presence-"):
+            raise BadRequest(
+                "user_count may only be requested for presence channels - "
+                "please supply filter_by_prefix begining with presence-"
+            )
+        _check_counting(call.app, info)
+        found = await self._engine.channels(call.app.id, prefix)
+        return _json(
+            {
+                "channels": {
+                    name: _applicable(call.app, name, counts, info)
+                    for name, counts in found.items()
+                }
+            }
+        )
+
+    async def _channel(self, call: Call) -> Response:
+        _check_name(call)
+        info = read_info(call.query.text("info"), COUNTS)
+        if "user_count" in info and not kind_of(call.channel).presence:
+            raise BadRequest(
+                "Cannot retrieve the user count unless the channel is a presence channel"
+            )
+        _check_counting(call.app, info)
+        counts = await self._engine.occupancy(call.app.id, call.channel)
+        attributes: dict[str, object] = {"occupied": counts.subscriptions > 0}
+        attributes.update(_applicable(call.app, call.channel, counts, info))
+        return _json(attributes)
+
+    async def _users(self, call: Call) -> Response:
+        _check_name(call)
+        if not kind_of(call.channel).presence:
+            raise BadRequest("Users can only be retrieved for presence channels")
+        members = await self._engine.members(call.app.id, call.channel)
+        return _json({"users": [{"id": member.user_id} for member in members]})
+
+    # Refusing.
+
+    def _refused(self, request: Request, error: RequestError) -> Response:
+        headers: tuple[tuple[bytes, bytes], ...] = ()
+        if isinstance(error, MethodNotAllowed):
+            headers = ((b"Allow", error.allowed.encode()),)
+        elif isinstance(error, Unavailable):
+            headers = ((b"Retry-After", str(error.retry_after).encode()),)
+        library = request.headers.get(b"x-pusher-library", b"")
+        log.info(
+            "request refused",
+            status=error.status,
+            error=str(error),
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("latin-1")[:200],
+            library=library.decode("latin-1")[:100],
+        )
+        body = compact({"error": str(error), "code": error.status})
+        return Response(error.status, body, headers=headers)
+
+    def _with_cors(self, request: Request, response: Response) -> Response:
+        origin = request.headers.get(b"origin")
+        if origin is None or not (origin in self._origins or b"*" in self._origins):
+            return response
+        return Response(
+            response.status,
+            response.body,
+            response.content_type,
+            (*response.headers, (b"Access-Control-Allow-Origin", origin), *_CORS),
+        )
+
+
+def _json(value: object) -> Response:
+    return Response(200, compact(value))
+
+
+def _check_name(call: Call) -> None:
+    limit = call.app.limits.channel_name
+    if not is_channel_name(call.channel, limit):
+        length = len(call.channel)
+        detail = f" ({length} > {limit} characters)" if length > limit else ""
+        raise BadRequest(f"Invalid channel name: {shown(call.channel)}{detail}")
+
+
+def _check_counting(app: App, info: frozenset[str]) -> None:
+    if "subscription_count" in info and not app.subscription_count:
+        raise BadRequest(
+            "Cannot retrieve the subscription count because subscription counting is not enabled"
+        )
+
+
+def _applicable(app: App, channel: str, counts: Occupancy, info: frozenset[str]) -> dict[str, int]:
+    attributes = {}
+    if "user_count" in info and kind_of(channel).presence:
+        attributes["user_count"] = counts.users
+    if "subscription_count" in info and app.subscription_count:
+        attributes["subscription_count"] = counts.subscriptions
+    return attributes

@@ -1,0 +1,227 @@
+"""Settings: built-in defaults, then a TOML file, then ``OYEZ_*`` variables, then the command line.
+
+The only reader of the environment. One model describes every setting; ``oyez config`` prints the
+effective one and ``docs/reference/configuration.md`` lists it.
+"""
+
+import ipaddress
+import os
+import tomllib
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic.dataclasses import dataclass
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from oyez.protocol.app import App, Limits
+from oyez.protocol.signing import Token
+from oyez.server.logs import LogFormat
+
+__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load"]
+
+SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
+_FILE = "oyez.toml"
+_NOT_OF_THE_SERVER = frozenset({"OYEZ_URL"})  # read by client commands of the command line
+
+Bytes = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=0)]
+Seconds = Annotated[int, Field(ge=1)]
+
+_LONGEST_CHANNEL_NAME = 200  # what the official libraries let through
+_MAY_BE_ZERO = frozenset(  # where zero means none or no limit
+    {
+        "client_events",
+        "connections_per_app",
+        "messages_per_second",
+        "subscriptions_per_connection",
+    }
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class TokenSettings(_Strict):
+    """A key and its secret."""
+
+    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
+    secret: Annotated[SecretStr, Field(min_length=1)]
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
+class LimitSettings(Limits):
+    """What an app may use: the fields and defaults of `oyez.protocol.app.Limits`, checked."""
+
+    @model_validator(mode="after")
+    def _in_range(self) -> Self:
+        for name, value in asdict(self).items():
+            least = 0 if name in _MAY_BE_ZERO else 1
+            if value < least:
+                raise ValueError(f"{name} must be at least {least}, not {value}")
+        if self.channel_name > _LONGEST_CHANNEL_NAME:
+            raise ValueError(
+                f"channel_name must be at most {_LONGEST_CHANNEL_NAME}, not {self.channel_name}"
+            )
+        return self
+
+
+class AppSettings(_Strict):
+    """One app."""
+
+    id: Annotated[str, Field(pattern=r"^[0-9]+$", max_length=40)]
+    name: str = ""
+    enabled: bool = True
+    client_events: bool = False
+    subscription_count: bool = True
+    subscription_errors: bool = True
+    lenient: bool = False
+    tokens: Annotated[list[TokenSettings], Field(min_length=1)]
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, data: Any) -> Any:
+        """``key`` and ``secret`` directly in an app stand for its only token."""
+        if isinstance(data, dict) and ("key" in data or "secret" in data):
+            if "tokens" in data:
+                raise ValueError("give either key and secret or tokens, not both")
+            token = {name: data[name] for name in ("key", "secret") if name in data}
+            rest = {name: data[name] for name in data if name not in ("key", "secret")}
+            return {**rest, "tokens": [token]}
+        return data
+
+    def app(self) -> App:
+        """The value that the rest of the server works with."""
+        tokens = tuple(Token(t.key, t.secret.get_secret_value()) for t in self.tokens)
+        values = self.model_dump(exclude={"tokens", "limits"})
+        return App(tokens=tokens, limits=self.limits, **values)
+
+
+class NodeLimitSettings(_Strict):
+    """What one node spends on its connections, whichever app they belong to."""
+
+    connections: Count = 0
+    send_buffer: Bytes = 1_048_576
+    head_bytes: Bytes = 16_384
+    head_seconds: Seconds = 10
+    body_seconds: Seconds = 30
+    idle_seconds: Seconds = 75
+
+
+def _development_app() -> AppSettings:
+    token = TokenSettings(key="app-key", secret=SecretStr(SAMPLE_SECRET))
+    return AppSettings(id="1001", name="development", client_events=True, tokens=[token])
+
+
+class Settings(BaseSettings):
+    """Everything that can be set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="OYEZ_", env_nested_delimiter="__", extra="forbid", toml_file=None
+    )
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 6001
+    admin_host: str = "127.0.0.1"
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = 9601
+    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
+    cors_origins: list[str] = []
+    allow_sample_secret: bool = False
+    engine: Literal["memory"] = "memory"
+    transport: Literal["uvloop", "aiofastnet", "asyncio"] = "uvloop"
+    backlog: Annotated[int, Field(ge=1)] = 4096
+    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
+    log_format: LogFormat = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    limits: NodeLimitSettings = NodeLimitSettings()
+    apps: Annotated[list[AppSettings], Field(min_length=1)] = Field(
+        default_factory=lambda: [_development_app()]
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Command line first, then environment, then file; no other source."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        ids = [app.id for app in self.apps]
+        keys = [token.key for app in self.apps for token in app.tokens]
+        for name, values in (("id", ids), ("key", keys)):
+            for value in values:
+                if values.count(value) > 1:
+                    raise ValueError(f"two apps have the {name} {value!r}")
+        if self.uses_sample_secret and not self.allow_sample_secret:
+            public = [host for host in (self.host, self.admin_host) if not is_loopback(host)]
+            if public:
+                raise ValueError(
+                    f"the sample secret must not be reachable at {public[0]}: "
+                    "configure an app of your own, or set allow_sample_secret"
+                )
+        return self
+
+    @property
+    def uses_sample_secret(self) -> bool:
+        """Whether any app can be used with the secret that everybody knows."""
+        return any(
+            token.secret.get_secret_value() == SAMPLE_SECRET
+            for app in self.apps
+            for token in app.tokens
+        )
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can only be reached from this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def default_file() -> Path | None:
+    """``oyez.toml`` of the working directory, if there is one."""
+    path = Path(_FILE)
+    return path if path.is_file() else None
+
+
+def load(file: Path | None, **given: Any) -> Settings:
+    """Read all sources.
+
+    Args:
+        file: the TOML file; None for none.
+        given: settings from the command line; those that are None were not given.
+
+    Raises:
+        OSError: the file cannot be read.
+        ValueError: the file is no TOML, or a setting is unknown, missing or out of range.
+    """
+    if file is not None:
+        with file.open("rb") as opened:
+            tomllib.load(opened)  # for its error, which names line and column
+
+    prefix = "OYEZ_"
+    for name in os.environ:
+        setting = name.removeprefix(prefix).lower().partition("__")[0]
+        known = setting in Settings.model_fields or name in _NOT_OF_THE_SERVER
+        if name.startswith(prefix) and not known:
+            raise ValueError(f"unknown setting {name} in the environment")
+
+    class Loaded(Settings):
+        model_config = SettingsConfigDict(toml_file=file)
+
+    return Loaded(**{name: value for name, value in given.items() if value is not None})

@@ -1,0 +1,133 @@
+"""The engine: one truth for all nodes about who is where, and the way of every event.
+
+The contract, which ``tests/engine/contract.py`` checks for every engine:
+
+- Every event, local ones included, goes through `Engine.publish`. When it returns, the event has
+  been accepted and will be handed to ``deliver`` on each node at most once, in the order of
+  publishing per channel and publisher. When it raises, nobody gets the event.
+- `join` and `leave` report a user's first connection and last connection of a presence channel
+  exactly once in the whole deployment, and likewise a channel's first and last subscription.
+- Users are counted as users, not as connections; counts are those of the whole deployment.
+- A method that cannot do its work raises `EngineUnavailable` and has changed nothing.
+- Methods may be run without a task (``server/eager.py``): an engine that waits does so in a task
+  of its own.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol, Self
+
+import msgspec
+
+from oyez.protocol.events import Event
+from oyez.protocol.messages import Member
+
+__all__ = [
+    "ChannelFull",
+    "Deliver",
+    "Engine",
+    "EngineUnavailable",
+    "Joined",
+    "Left",
+    "Occupancy",
+]
+
+Deliver = Callable[[str, Event], None]
+"""Called with app id and event for each event that may have subscribers on this node."""
+
+
+class EngineUnavailable(Exception):
+    """The store or the broker does not answer; the caller may try again."""
+
+
+class ChannelFull(Exception):
+    """The user would be one too many in the presence channel."""
+
+
+class Occupancy(msgspec.Struct, frozen=True):
+    """How many are on a channel: connections, and distinct users where it has members."""
+
+    subscriptions: int = 0
+    users: int = 0
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The outcome of a join.
+
+    Attributes:
+        occupied: this was the channel's first subscription.
+        added: this was the user's first connection on the channel.
+        members: all members, the joining one included, in the order they came.
+    """
+
+    occupied: bool
+    added: bool = False
+    members: tuple[Member, ...] = ()
+
+
+class Left(msgspec.Struct, frozen=True):
+    """The outcome of a leave.
+
+    Attributes:
+        vacated: this was the channel's last subscription.
+        removed: this was the user's last connection on the channel.
+    """
+
+    vacated: bool
+    removed: bool = False
+
+
+class Engine(Protocol):
+    """What the server asks of an engine. It is entered before use and left after the drain."""
+
+    async def __aenter__(self) -> Self:
+        """Be ready to publish and to answer."""
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        """Take this node out of the deployment: its subscriptions end."""
+
+    async def publish(self, app_id: str, events: Sequence[Event]) -> None:
+        """Accept events in this order, all or none.
+
+        Raises:
+            EngineUnavailable: none of them was accepted.
+        """
+
+    async def join(
+        self, app_id: str, channel: str, member: Member | None, max_members: int
+    ) -> Joined:
+        """Count one more subscription of this node, as ``member`` if the channel has members.
+
+        A member who is there already keeps the ``user_info`` that others have seen.
+
+        Raises:
+            ChannelFull: the user is not there yet and ``max_members`` others are.
+            EngineUnavailable: nothing was counted.
+        """
+
+    async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
+        """Count one subscription less, of a join that succeeded on this node.
+
+        Raises:
+            EngineUnavailable: the engine counts it as left when it comes back.
+        """
+
+    async def occupancy(self, app_id: str, channel: str) -> Occupancy:
+        """The counts of one channel; zeros where nobody is subscribed.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+
+    async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
+        """The occupied channels whose names start with ``prefix``.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+
+    async def members(self, app_id: str, channel: str) -> tuple[Member, ...]:
+        """The members of a presence channel in the order they came.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """

@@ -1,0 +1,217 @@
+"""WebSocket frames (RFC 6455) without I/O: bytes in, messages out; text in, bytes out.
+
+The reader refuses what it must before it allocates: the declared length of a frame is compared with
+the limit when its header is complete, not when its payload has arrived.
+"""
+
+import codecs
+from collections.abc import Iterator
+from enum import IntEnum
+
+__all__ = [
+    "EMPTY_PING",
+    "FrameError",
+    "FrameReader",
+    "Opcode",
+    "close_frame",
+    "frame",
+    "read_close",
+    "text_frame",
+]
+
+
+class Opcode(IntEnum):
+    """RFC 6455 5.2; every other value is reserved."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+_DATA = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
+_OPCODES: dict[int, Opcode] = {opcode.value: opcode for opcode in Opcode}
+_utf8 = codecs.getincrementaldecoder("utf-8")
+_MAX_CONTROL = 125
+
+
+class FrameError(Exception):
+    """The peer broke the framing rules; the connection must be closed with ``code``."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+def frame(opcode: Opcode, payload: bytes) -> bytes:
+    """One final frame as a server sends it: not masked, shortest length form."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, size)) + payload
+    if size < 65536:
+        return bytes((0x80 | opcode, 126)) + size.to_bytes(2) + payload
+    return bytes((0x80 | opcode, 127)) + size.to_bytes(8) + payload
+
+
+def text_frame(payload: bytes) -> bytes:
+    """A text message; ``payload`` is UTF-8."""
+    return frame(Opcode.TEXT, payload)
+
+
+def close_frame(code: int | None = None, reason: str = "") -> bytes:
+    """A close frame; the reason is cut to the 123 bytes that fit (RFC 6455 5.5.1)."""
+    if code is None:
+        return frame(Opcode.CLOSE, b"")
+    text = reason.encode()[:123].decode("utf-8", "ignore").encode()
+    return frame(Opcode.CLOSE, code.to_bytes(2) + text)
+
+
+EMPTY_PING = frame(Opcode.PING, b"")
+
+
+def read_close(payload: bytes) -> tuple[int | None, str]:
+    """Code and reason of a received close frame; the code is None where it has no body.
+
+    Raises:
+        FrameError: the body is one byte, the code may not be sent, or the reason is not UTF-8.
+    """
+    if not payload:
+        return None, ""
+    code = int.from_bytes(payload[:2])
+    if len(payload) < 2 or not (
+        (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+    ):
+        raise FrameError(1002, "Invalid close code")
+    try:
+        return code, payload[2:].decode()
+    except UnicodeDecodeError:
+        raise FrameError(1007, "Close reason is not UTF-8") from None
+
+
+class FrameReader:
+    """Takes bytes as they arrive and gives whole messages and control frames in order.
+
+    Args:
+        limit: most bytes of one message, over all its fragments.
+    """
+
+    __slots__ = ("_buffer", "_decoder", "_fragments", "_limit", "_position", "_size")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._buffer: bytes | bytearray = b""  # what has arrived; an idle connection holds nothing
+        self._position = 0  # how much of the buffer has been read
+        self._fragments: list[bytes] | None = None  # of a message that is not complete
+        self._size = 0  # of the fragments together
+        self._decoder: codecs.IncrementalDecoder | None = None
+
+    def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
+        """Read on.
+
+        Stopping early loses nothing: what was not given yet comes with the next call.
+
+        Raises:
+            FrameError: the peer broke a rule; the reader must not be used again.
+        """
+        self._append(data)
+        while (found := self._next_frame()) is not None:
+            final, opcode, payload = found
+            if opcode not in _DATA:
+                yield opcode, payload
+                continue
+            message = self._add(final, opcode, payload)
+            if message is not None:
+                yield Opcode.TEXT, message
+
+    def _append(self, data: bytes) -> None:
+        """Neither many small frames in one packet nor one frame in many packets copy it all."""
+        if self._position == len(self._buffer):
+            self._buffer = data
+        else:
+            if not isinstance(self._buffer, bytearray):
+                self._buffer = bytearray(self._buffer)
+            del self._buffer[: self._position]
+            self._buffer += data
+        self._position = 0
+
+    def _next_frame(self) -> tuple[bool, Opcode, bytes] | None:
+        """Take one frame off the buffer, or nothing while it is not complete."""
+        buffer, start = self._buffer, self._position + 2
+        available = len(buffer)
+        if available < start:
+            if start - 2 == available:
+                self._buffer, self._position = b"", 0
+            return None
+        first, second = buffer[start - 2], buffer[start - 1]
+        opcode = self._check_start(first, second)
+        size = second & 0x7F
+        if size >= 126:
+            extended = start + (2 if size == 126 else 8)
+            if available < extended:
+                return None
+            size = int.from_bytes(buffer[start:extended])
+            start = extended
+        if opcode in _DATA and self._size + size > self._limit:
+            raise FrameError(1009, f"Message too big ({self._size + size} > {self._limit} bytes)")
+        end = start + 4 + size
+        if available < end:
+            return None
+        self._position = end
+        payload = _unmask(buffer[start + 4 : end], buffer[start : start + 4])
+        return first >= 0x80, opcode, payload
+
+    def _check_start(self, first: int, second: int) -> Opcode:
+        """All that the first two bytes can break (RFC 6455 5.1, 5.2, 5.4, 5.5)."""
+        if first & 0x70:
+            raise FrameError(1002, "Reserved bits must be 0")
+        opcode = _OPCODES.get(first & 0x0F)
+        if opcode is None:
+            raise FrameError(1002, f"Reserved opcode {first & 0x0F}")
+        if not second & 0x80:
+            raise FrameError(1002, "Client frames must be masked")
+        if opcode not in _DATA:
+            if first < 0x80:
+                raise FrameError(1002, "Control frames must not be fragmented")
+            if second & 0x7F > _MAX_CONTROL:
+                raise FrameError(1002, "Control frames carry at most 125 bytes")
+        elif opcode is Opcode.BINARY:
+            raise FrameError(1003, "Binary messages are not supported")
+        elif (opcode is Opcode.CONTINUATION) != (self._fragments is not None):
+            raise FrameError(1002, "Fragments out of order")
+        return opcode
+
+    def _add(self, final: bool, opcode: Opcode, payload: bytes) -> bytes | None:
+        """Add a data frame to the message; the whole message once it is complete and UTF-8."""
+        if final and opcode is Opcode.TEXT:
+            self._validate(_utf8(), payload, final=True)
+            return payload
+        if self._fragments is None or self._decoder is None:
+            self._fragments, self._decoder = [], _utf8()
+        # Text that no further fragment can mend is refused now, not at the end.
+        self._validate(self._decoder, payload, final=final)
+        self._fragments.append(payload)
+        self._size += len(payload)
+        if not final:
+            return None
+        message = b"".join(self._fragments)
+        self._fragments, self._decoder, self._size = None, None, 0
+        return message
+
+    @staticmethod
+    def _validate(decoder: codecs.IncrementalDecoder, payload: bytes, *, final: bool) -> None:
+        try:
+            decoder.decode(payload, final)
+        except UnicodeDecodeError:
+            raise FrameError(1007, "Text is not UTF-8") from None
+
+
+def _unmask(payload: bytes | bytearray, key: bytes | bytearray) -> bytes:
+    """XOR with the repeated key, as two large integers: the fastest way without C."""
+    size = len(payload)
+    if not size:
+        return b""
+    mask = (key * (size // 4 + 1))[:size]
+    return (int.from_bytes(payload) ^ int.from_bytes(mask)).to_bytes(size)

@@ -1,0 +1,165 @@
+"""Who is let in: from an upgrade request to a session, or to a close code that says why not.
+
+Refusals happen *after* the upgrade, by `pusher:error` and a close frame: an HTTP error instead of
+the 101 would look to browsers like a broken network, and they would try for ever.
+"""
+
+import asyncio
+import secrets
+import sys
+
+import structlog
+
+from oyez.protocol import messages
+from oyez.protocol.app import App
+from oyez.protocol.connection import Connection
+from oyez.protocol.errors import CloseCode, ConnectionClosed
+from oyez.protocol.handshake import Hello, read_hello, subprotocol
+from oyez.server.apps import Apps
+from oyez.server.deadlines import Deadlines
+from oyez.server.frames import text_frame
+from oyez.server.http import Request, Response
+from oyez.server.session import Services, Session
+from oyez.server.upgrade import UpgradeRefused, accept
+from oyez.server.websocket import WebSocket, WebSocketLimits
+
+__all__ = ["Gate"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
+
+_DEFAULT_VERSION = 7
+_REFUSED = WebSocketLimits(
+    message=1024, send_buffer=65536, activity_timeout=10, pong_wait=10, messages_per_second=0
+)
+
+
+class _Dismissed:
+    """The listener of a connection that was not let in: nothing it says matters."""
+
+    def received(self, text: bytes) -> bool:
+        return True
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        return text_frame(messages.error(code, reason))
+
+    def closed(self, code: int, reason: str) -> None:
+        pass
+
+
+class Gate:
+    """Takes over the transports of WebSocket requests.
+
+    Args:
+        prefix: path before ``/app/`` to strip, as pusher-js sends with ``wsPath``.
+        max_connections: WebSockets of this node; 0 means no limit.
+        send_buffer: most bytes waiting to be sent to one client.
+    """
+
+    def __init__(
+        self,
+        apps: Apps,
+        services: Services,
+        deadlines: Deadlines,
+        *,
+        prefix: str,
+        max_connections: int,
+        send_buffer: int,
+    ) -> None:
+        self._apps = apps
+        self._services = services
+        self._deadlines = deadlines
+        self._prefix = prefix
+        self._max_connections = max_connections
+        self._limits = {app.id: _websocket_limits(app, send_buffer) for app in apps}
+        self.draining = False
+
+    def upgrade(self, request: Request, transport: asyncio.Transport) -> Response | None:
+        """Answer the handshake and take the transport over, or return why it is none."""
+        offered = request.headers.get(b"sec-websocket-protocol", b"").decode("latin-1")
+        try:
+            head = accept(request.method, request.headers, subprotocol(offered))
+        except UpgradeRefused as refused:
+            body = messages.compact({"error": str(refused), "code": refused.status})
+            return Response(refused.status, body, headers=((b"Sec-WebSocket-Version", b"13"),))
+        transport.write(head)
+        try:
+            hello = self._read_hello(request)
+            app, version = self._admit(hello)
+        except ConnectionClosed as refusal:
+            self._dismiss(transport, refusal)
+            return None
+        websocket = WebSocket(transport, self._limits[app.id], self._deadlines)
+        connection = Connection(app, _new_socket_id(), version)
+        session = Session(
+            self._services,
+            connection,
+            websocket,
+            client=sys.intern(hello.client),
+            peer=_peer(transport),
+        )
+        websocket.start(session)
+        session.open()
+        return None
+
+    def _read_hello(self, request: Request) -> Hello:
+        path = request.path.decode("latin-1").removeprefix(self._prefix)
+        return read_hello(path, request.query.decode("latin-1"))
+
+    def _admit(self, hello: Hello) -> tuple[App, int]:
+        """The checks that need the apps, in the order of spec ``websocket-protocol.md`` 1."""
+        app = self._apps.by_key(hello.key)
+        version = hello.version
+        if version is None and app is not None and app.lenient:
+            version = _DEFAULT_VERSION
+        if version is None:
+            raise ConnectionClosed(CloseCode.NO_VERSION, "No protocol version supplied")
+        if app is None:
+            raise ConnectionClosed(
+                CloseCode.UNKNOWN_KEY,
+                f"App key {hello.key[:40]} not in this cluster. "
+                "Did you forget to specify the cluster?",
+            )
+        if not app.enabled:
+            raise ConnectionClosed(CloseCode.APP_DISABLED, "Application disabled")
+        connected = len(self._services.hub.sockets.get(app.id, ()))
+        if 0 < app.limits.connections_per_app <= connected:
+            raise ConnectionClosed(CloseCode.OVER_QUOTA, "Account over quota")
+        if self.draining:
+            raise ConnectionClosed(CloseCode.RECONNECT, "Server is shutting down")
+        if 0 < self._max_connections <= len(self._services.hub):
+            raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
+        return app, version
+
+    def _dismiss(self, transport: asyncio.Transport, refusal: ConnectionClosed) -> None:
+        websocket = WebSocket(transport, _REFUSED, self._deadlines)
+        websocket.start(_Dismissed())
+        websocket.close(refusal.code, refusal.reason)
+        self._services.counters.closed[refusal.code] += 1
+        log.info(
+            "connection refused",
+            code=refusal.code.value,
+            reason=refusal.reason,
+            peer=_peer(transport),
+        )
+
+
+def _websocket_limits(app: App, send_buffer: int) -> WebSocketLimits:
+    limits = app.limits
+    return WebSocketLimits(
+        message=limits.inbound_websocket_message,
+        send_buffer=send_buffer,
+        activity_timeout=limits.activity_timeout,
+        pong_wait=limits.pong_wait,
+        messages_per_second=limits.messages_per_second,
+    )
+
+
+def _new_socket_id() -> str:
+    """Unique and not to be guessed: 96 random bits in two parts below 2^53 (spec 1)."""
+    bits = secrets.randbits(96)
+    return f"{bits >> 48}.{bits & 0xFFFFFFFFFFFF}"
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    address = transport.get_extra_info("peername")
+    return f"{address[0]}:{address[1]}" if address else "unknown"

@@ -1,0 +1,233 @@
+"""The sockets of this process, by app and channel, and the fan-out to them: the hot path.
+
+An event is encoded once into a ready frame, and the same bytes go to every subscriber. Events of
+one turn of the event loop are collected and written together, so that a busy channel costs one
+write per subscriber and turn, not one per event. What each socket gets, it gets in the order of
+publishing, whatever was collected, excluded or sent to it alone in between.
+
+`Hub.deliver` never waits and never raises. A subscriber whose buffer is full is its transport's
+affair: the transport tells the WebSocket, and the WebSocket closes.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from typing import Protocol
+
+from oyez.protocol.events import Event
+from oyez.protocol.messages import event_text
+from oyez.server.frames import text_frame
+
+__all__ = ["Hub", "Socket", "Writer"]
+
+_LOOKBACK = 16  # runs to compare before a new one is simply opened
+_RUN_BYTES = 262_144  # bytes that one run may join, so that one write stays bounded
+
+
+class Writer(Protocol):
+    """Where bytes go: an asyncio transport, or anything else with this method."""
+
+    def write(self, data: bytes) -> None:
+        """Queue ``data``; never raises and never waits."""
+
+
+class Socket(Protocol):
+    """One client connection as the hub sees it."""
+
+    writer: Writer
+
+    def close(self, code: int, reason: str) -> None:
+        """Say goodbye with a close code; the socket leaves the hub before this returns."""
+
+
+class Channel:
+    """The local subscribers of one channel.
+
+    Attributes:
+        subscribers: those who get events at once.
+        held: those whose subscription is not acknowledged yet, with what they get afterwards.
+        run: the frames collected for this channel in this turn, if any.
+    """
+
+    __slots__ = ("held", "run", "subscribers")
+
+    def __init__(self) -> None:
+        self.subscribers: set[Writer] = set()
+        self.held: dict[Writer, list[bytes]] = {}
+        self.run: _Run | None = None
+
+
+class _Run:
+    """Frames of one channel that may be written together without changing any socket's order."""
+
+    __slots__ = ("channel", "frames", "position", "size", "skips")
+
+    def __init__(self, channel: Channel, position: int) -> None:
+        self.channel = channel
+        self.position = position  # among the runs of this turn
+        self.frames: list[bytes] = []
+        self.size = 0
+        self.skips: dict[Writer, set[int]] | None = None  # who does not get which frames
+
+
+class Hub:
+    """All sockets and local subscriptions of this node.
+
+    Attributes:
+        sockets: app id to socket id to socket; the only record of who is connected.
+        channels: (app id, channel name) to its local subscribers.
+        deliveries: frames handed to subscribers since the start.
+    """
+
+    def __init__(self) -> None:
+        self.sockets: dict[str, dict[str, Socket]] = {}
+        self.channels: dict[tuple[str, str], Channel] = {}
+        self.deliveries = 0
+        self._runs: list[_Run] = []
+
+    def connect(self, app_id: str, socket_id: str, socket: Socket) -> None:
+        """A client is connected."""
+        self.sockets.setdefault(app_id, {})[socket_id] = socket
+
+    def disconnect(self, app_id: str, socket_id: str) -> None:
+        """A client is gone; its subscriptions are removed one by one before or after this."""
+        sockets = self.sockets[app_id]
+        del sockets[socket_id]
+        if not sockets:
+            del self.sockets[app_id]
+
+    def all_sockets(self) -> Iterator[Socket]:
+        """Every socket of every app."""
+        for sockets in self.sockets.values():
+            yield from sockets.values()
+
+    def __len__(self) -> int:
+        return sum(map(len, self.sockets.values()))
+
+    def hold(self, app_id: str, name: str, writer: Writer) -> None:
+        """Begin a subscription: from now on nothing is lost, but nothing is written yet either.
+
+        The socket enters before the engine is asked and `release` follows the acknowledgement, so
+        an event published in between reaches the client exactly once, after the acknowledgement.
+        """
+        channel = self.channels.get((app_id, name))
+        if channel is None:
+            channel = self.channels[app_id, name] = Channel()
+        elif channel.run is not None:
+            self.flush()  # what was published before the subscription is not for this socket
+        channel.held[writer] = []
+
+    def release(self, app_id: str, name: str, writer: Writer) -> None:
+        """The subscription is acknowledged: write what was held, then deliver at once."""
+        self.flush_for(writer)
+        channel = self.channels[app_id, name]
+        held = channel.held.pop(writer)
+        channel.subscribers.add(writer)
+        if held:
+            writer.write(b"".join(held))
+
+    def remove(self, app_id: str, name: str, writer: Writer) -> None:
+        """End a subscription, also one that is still held."""
+        channel = self.channels[app_id, name]
+        if channel.run is not None:
+            self.flush()
+        channel.held.pop(writer, None)
+        channel.subscribers.discard(writer)
+        if not channel.subscribers and not channel.held:
+            del self.channels[app_id, name]
+
+    def deliver(self, app_id: str, event: Event) -> None:
+        """Collect an event for the local subscribers of its channel, all but ``event.socket_id``.
+
+        It is written before the event loop looks at its sockets again.
+        """
+        channel = self.channels.get((app_id, event.channel))
+        if channel is None:
+            return
+        run = channel.run
+        if run is None or run.size > _RUN_BYTES or not self._may_extend(run):
+            run = self._open_run(channel)
+        if event.socket_id is not None:
+            self._skip(run, app_id, event.socket_id)
+        frame = text_frame(event_text(event))
+        run.frames.append(frame)
+        run.size += len(frame)
+
+    def flush_for(self, writer: Writer) -> None:
+        """Write what is pending for this socket, before something is sent to it alone."""
+        for run in self._runs:
+            channel = run.channel
+            if writer in channel.subscribers or writer in channel.held:
+                self.flush()
+                return
+
+    def flush(self) -> None:
+        """Write everything that was collected, in the order of publishing."""
+        runs, self._runs = self._runs, []
+        for run in runs:
+            channel = run.channel
+            channel.run = None
+            frames = run.frames
+            data = frames[0] if len(frames) == 1 else b"".join(frames)
+            if run.skips is None:
+                for writer in channel.subscribers:
+                    writer.write(data)
+            else:
+                self._write_with_skips(run, data, run.skips)
+            for writer, held in channel.held.items():
+                held.append(_without(run, writer, data))
+            self.deliveries += len(frames) * len(channel.subscribers) - _skipped(run)
+
+    def _open_run(self, channel: Channel) -> _Run:
+        if not self._runs:
+            asyncio.get_running_loop().call_soon(self.flush)
+        run = channel.run = _Run(channel, len(self._runs))
+        self._runs.append(run)
+        return run
+
+    def _may_extend(self, run: _Run) -> bool:
+        """Whether no socket would get the next frame of ``run`` before an older one.
+
+        That is so if no channel with a later run shares a subscriber with it.
+        """
+        later = len(self._runs) - 1 - run.position
+        if not later:
+            return True
+        if later > _LOOKBACK:
+            return False
+        subscribers = run.channel.subscribers
+        return all(
+            subscribers.isdisjoint(other.channel.subscribers)
+            for other in self._runs[run.position + 1 :]
+        )
+
+    def _skip(self, run: _Run, app_id: str, socket_id: str) -> None:
+        socket = self.sockets.get(app_id, {}).get(socket_id)
+        if socket is None:
+            return
+        if run.skips is None:
+            run.skips = {}
+        run.skips.setdefault(socket.writer, set()).add(len(run.frames))
+
+    @staticmethod
+    def _write_with_skips(run: _Run, data: bytes, skips: dict[Writer, set[int]]) -> None:
+        for writer in run.channel.subscribers:
+            if writer not in skips:
+                writer.write(data)
+            elif rest := _without(run, writer, data):
+                writer.write(rest)
+
+
+def _without(run: _Run, writer: Writer, data: bytes) -> bytes:
+    """The joined frames of a run less those that ``writer`` does not get."""
+    if run.skips is None or writer not in run.skips:
+        return data
+    skipped = run.skips[writer]
+    return b"".join(frame for at, frame in enumerate(run.frames) if at not in skipped)
+
+
+def _skipped(run: _Run) -> int:
+    """How many frames of a run are not for one or another subscriber."""
+    if run.skips is None:
+        return 0
+    subscribers = run.channel.subscribers
+    return sum(len(skipped) for writer, skipped in run.skips.items() if writer in subscribers)

@@ -1,0 +1,123 @@
+"""What is counted, and its Prometheus text.
+
+Counters are plain integers that the parts of the node increment. Gauges are not kept at all: they
+are read off the hub and the engine when somebody asks, so they cannot drift from the truth.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from oyez import __version__
+from oyez.protocol.app import App
+from oyez.server.hub import Hub
+
+__all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+@dataclass(slots=True)
+class Counters:
+    """Counts since the start of this node.
+
+    Attributes:
+        requests: answered HTTP requests by status.
+        events: events accepted from the HTTP API.
+        client_events: events accepted from clients.
+        opened: WebSocket connections accepted.
+        closed: WebSocket connections ended, by close code.
+        refusals: requests of clients that were refused.
+    """
+
+    requests: Counter[int] = field(default_factory=Counter)
+    events: int = 0
+    client_events: int = 0
+    opened: int = 0
+    closed: Counter[int] = field(default_factory=Counter)
+    refusals: int = 0
+
+
+class Ready(Protocol):
+    """Says whether the node takes new clients."""
+
+    @property
+    def ready(self) -> bool:
+        """False before the start is complete and as soon as the drain begins."""
+
+
+class Metrics(Collector):
+    """The Prometheus view of one node."""
+
+    def __init__(self, apps: Iterable[App], hub: Hub, counters: Counters, node: Ready) -> None:
+        self._apps = apps
+        self._hub = hub
+        self._counters = counters
+        self._node = node
+        self._registry = CollectorRegistry()
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def text(self) -> bytes:
+        """Everything in the Prometheus text format, `CONTENT_TYPE`."""
+        return generate_latest(self._registry)
+
+    def collect(self) -> Iterator[Metric]:
+        """See `prometheus_client.registry.Collector.collect`."""
+        yield from self._gauges()
+        yield from self._totals()
+
+    def _gauges(self) -> Iterator[Metric]:
+        info = GaugeMetricFamily("oyez_info", "Version of this node", labels=["version"])
+        info.add_metric([__version__], 1)
+        yield info
+        yield GaugeMetricFamily(
+            "oyez_ready", "Whether this node takes new clients", int(self._node.ready)
+        )
+        connections = GaugeMetricFamily(
+            "oyez_connections", "Open WebSocket connections on this node", labels=["app_id"]
+        )
+        channels = GaugeMetricFamily(
+            "oyez_channels", "Channels with a subscriber on this node", labels=["app_id"]
+        )
+        subscriptions = GaugeMetricFamily(
+            "oyez_subscriptions", "Subscriptions on this node", labels=["app_id"]
+        )
+        occupied: Counter[str] = Counter()
+        subscribed: Counter[str] = Counter()
+        for (app_id, _), channel in self._hub.channels.items():
+            occupied[app_id] += 1
+            subscribed[app_id] += len(channel.subscribers) + len(channel.held)
+        for app in self._apps:
+            connections.add_metric([app.id], len(self._hub.sockets.get(app.id, ())))
+            channels.add_metric([app.id], occupied[app.id])
+            subscriptions.add_metric([app.id], subscribed[app.id])
+        yield from (connections, channels, subscriptions)
+
+    def _totals(self) -> Iterator[Metric]:
+        counters = self._counters
+        requests = CounterMetricFamily(
+            "oyez_http_requests", "Answered HTTP requests", labels=["status"]
+        )
+        for status, count in sorted(counters.requests.items()):
+            requests.add_metric([str(status)], count)
+        yield requests
+        closed = CounterMetricFamily(
+            "oyez_connections_closed", "Ended WebSocket connections", labels=["code"]
+        )
+        for code, count in sorted(counters.closed.items()):
+            closed.add_metric([str(code)], count)
+        yield closed
+        for name, text, value in (
+            ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),
+            ("oyez_events_published", "Events accepted from the HTTP API", counters.events),
+            ("oyez_client_events", "Events accepted from clients", counters.client_events),
+            ("oyez_deliveries", "Events written to subscribers", self._hub.deliveries),
+            ("oyez_client_refusals", "Requests of clients that were refused", counters.refusals),
+        ):
+            yield CounterMetricFamily(name, text, value)

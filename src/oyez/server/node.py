@@ -1,0 +1,238 @@
+"""One running node: builds the parts from the settings, starts them, drains them, stops them."""
+
+import asyncio
+import contextlib
+import random
+import resource
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+
+import structlog
+from starlette.routing import BaseRoute
+
+from oyez.protocol.errors import CloseCode
+from oyez.server.admin import AdminServer, admin_app
+from oyez.server.api import Api, error_response
+from oyez.server.apps import Apps
+from oyez.server.config import SAMPLE_SECRET, Settings
+from oyez.server.deadlines import Deadlines
+from oyez.server.engine.memory import MemoryEngine
+from oyez.server.gate import Gate
+from oyez.server.http import HttpConnection, HttpLimits, HttpServer
+from oyez.server.hub import Hub, Socket
+from oyez.server.metrics import Counters, Metrics
+from oyez.server.session import Services
+from oyez.server.welcome import welcome_pages
+
+__all__ = ["Node", "raise_file_limit", "serve"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.node")
+
+_CLOSES_PER_SECOND = 200  # a small node need not use the whole drain window
+_TICK = 1.0
+
+
+class Node:
+    """The parts of one node and their life.
+
+    Attributes:
+        ready: whether new clients are welcome; false before the start and from the drain on.
+        port: the port that is listened on, known once started.
+        admin_port: likewise.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ready = False
+        self.port = settings.port
+        self.admin_port = settings.admin_port
+        self.apps = Apps(each.app() for each in settings.apps)
+        self.hub = Hub()
+        self.counters = Counters()
+        self.engine = MemoryEngine(self.hub.deliver)
+        self.metrics = Metrics(self.apps, self.hub, self.counters, self)
+        self._deadlines = Deadlines(time.monotonic())
+        self._services = Services(self.hub, self.engine, self.counters)
+        self._gate = self._build_gate()
+        self._http = self._build_http()
+
+    def _build_gate(self) -> Gate:
+        settings = self.settings
+        return Gate(
+            self.apps,
+            self._services,
+            self._deadlines,
+            prefix=settings.path_prefix,
+            max_connections=settings.limits.connections,
+            send_buffer=settings.limits.send_buffer,
+        )
+
+    def _build_http(self) -> HttpServer:
+        settings, limits = self.settings, self.settings.limits
+        api = Api(
+            self.apps,
+            self.engine,
+            self.counters,
+            self,
+            prefix=settings.path_prefix,
+            cors_origins=settings.cors_origins,
+        )
+        server = HttpServer(
+            handle=api.handle,
+            upgrade=self._gate.upgrade,
+            refuse=error_response,
+            count=self._count,
+            limits=HttpLimits(
+                head=limits.head_bytes,
+                body=max(app.limits.http_request_body for app in self.apps),
+                head_seconds=limits.head_seconds,
+                body_seconds=limits.body_seconds,
+                idle_seconds=limits.idle_seconds,
+            ),
+            deadlines=self._deadlines,
+        )
+        server.tick(time.time())
+        return server
+
+    def _count(self, status: int) -> None:
+        self.counters.requests[status] += 1
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """Serve while the context is open, drain when it is left."""
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(self.engine)
+            ticking = asyncio.create_task(self._tick())
+            stack.callback(ticking.cancel)
+            listener = await self._listen()
+            stack.callback(listener.close)
+            admin = AdminServer(admin_app(self.metrics, self, self._pages()))
+            self.admin_port = await stack.enter_async_context(
+                admin.serving(self.settings.admin_host, self.settings.admin_port)
+            )
+            self.ready = True
+            try:
+                yield
+            finally:
+                await self._drain(listener)
+
+    def _pages(self) -> list[BaseRoute]:
+        """The welcome page, as long as there is an app that everybody may use anyway."""
+        for app in self.apps:
+            if app.tokens[0].secret == SAMPLE_SECRET:
+                return welcome_pages(
+                    app, self.engine, port=self.port, admin_host=self.settings.admin_host
+                )
+        return []
+
+    async def _listen(self) -> asyncio.Server:
+        settings = self.settings
+        listening = socket.create_server(
+            (settings.host, settings.port),
+            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
+            backlog=settings.backlog,
+        )
+        self.port = listening.getsockname()[1]
+        loop = asyncio.get_running_loop()
+        if settings.transport == "aiofastnet":
+            import aiofastnet
+
+            server: asyncio.Server = await aiofastnet.create_server(
+                loop, self._connection, sock=listening, backlog=settings.backlog
+            )
+            return server
+        return await loop.create_server(self._connection, sock=listening, backlog=settings.backlog)
+
+    def _connection(self) -> HttpConnection:
+        return HttpConnection(self._http)
+
+    async def _tick(self) -> None:
+        """Once a second: what is due, and the Date header."""
+        while True:
+            await asyncio.sleep(_TICK)
+            try:
+                self._deadlines.advance(time.monotonic())
+                self._http.tick(time.time())
+            except Exception:
+                log.exception("bug in a deadline")
+
+    async def _drain(self, listener: asyncio.Server) -> None:
+        """Stop as design section 4 says; cancelling it ends the waiting, not the closing."""
+        self.ready = False
+        self._gate.draining = True
+        listener.close()
+        sockets = list(self.hub.all_sockets())
+        log.info("draining", connections=len(sockets))
+        self._http.drain()
+        try:
+            await self._close_spread(sockets)
+            await self._settle()
+        finally:
+            for connection in tuple(self._http.connections):
+                connection.abort()
+        log.info("stopped")
+
+    async def _close_spread(self, sockets: list[Socket]) -> None:
+        """Close with 4200 over the drain window, so that not all come back in one moment."""
+        random.shuffle(sockets)
+        window = min(self.settings.drain_seconds, len(sockets) / _CLOSES_PER_SECOND)
+        started = time.monotonic()
+        for count, each in enumerate(sockets):
+            due = started + window * count / len(sockets)
+            pause = due - time.monotonic()
+            if pause > 0.01:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            each.close(CloseCode.RECONNECT, "Server is shutting down")
+
+    async def _settle(self) -> None:
+        """Give answers and close frames under way a moment to leave."""
+        tasks = self._services.tasks | self._http.tasks
+        if tasks:
+            await asyncio.wait(tasks, timeout=1.0)
+        await asyncio.sleep(0.05)
+
+
+async def serve(node: Node, *, started: Callable[[], None]) -> None:
+    """Run a node until SIGTERM or SIGINT; a second signal ends the drain at once.
+
+    Args:
+        started: called once the node listens.
+
+    Raises:
+        OSError: an address cannot be bound.
+    """
+    loop = asyncio.get_running_loop()
+    asked = asyncio.Event()
+    task = asyncio.current_task()
+
+    def stop() -> None:
+        if asked.is_set() and task is not None:
+            task.cancel()
+        asked.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with node.running():
+            log.info(
+                "listening",
+                host=node.settings.host,
+                port=node.port,
+                admin_host=node.settings.admin_host,
+                admin_port=node.admin_port,
+                apps=[app.id for app in node.apps],
+                engine=node.settings.engine,
+                transport=node.settings.transport,
+                file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+            )
+            started()
+            await asked.wait()
+
+
+def raise_file_limit() -> None:
+    """Use all the open files this process may have; each connection needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,227 @@
+"""One client at work: does what the conversation asks for, and cleans up after it.
+
+The conversation (`oyez.protocol.connection`) decides, the session performs: it joins and leaves at
+the engine, enters and leaves the hub, and writes answers to the WebSocket. This is one of the two
+files where protocol errors become bytes.
+"""
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+
+from oyez.protocol import messages
+from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, Reply
+from oyez.protocol.errors import CloseCode, Refusal
+from oyez.server import eager, occupancy
+from oyez.server.engine import ChannelFull, Engine, EngineUnavailable
+from oyez.server.frames import text_frame
+from oyez.server.hub import Hub, Writer
+from oyez.server.metrics import Counters
+from oyez.server.websocket import WebSocket
+
+__all__ = ["Services", "Session"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
+
+_ERROR_BEFORE_CLOSE = 6  # protocol versions below this are told by event why they are closed
+
+
+@dataclass(slots=True)
+class Services:
+    """What every session of this node shares.
+
+    Attributes:
+        tasks: work of sessions that waits for the engine; the node waits for it at the end.
+    """
+
+    hub: Hub
+    engine: Engine
+    counters: Counters
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
+
+
+class Session:
+    """A client that has been let in.
+
+    Args:
+        client: what the client calls itself, for the log.
+        peer: its network address, for the log.
+    """
+
+    __slots__ = (
+        "_client",
+        "_closed",
+        "_connection",
+        "_opened_at",
+        "_peer",
+        "_services",
+        "_websocket",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        services: Services,
+        connection: Connection,
+        websocket: WebSocket,
+        *,
+        client: str,
+        peer: str,
+    ) -> None:
+        self.writer: Writer = websocket.writer
+        self._services = services
+        self._connection = connection
+        self._websocket = websocket
+        self._client = client
+        self._peer = peer
+        self._opened_at = time.monotonic()
+        self._closed = False
+
+    def open(self) -> None:
+        """Enter the hub and greet the client."""
+        connection = self._connection
+        self._services.hub.connect(connection.app.id, connection.socket_id, self)
+        self._services.counters.opened += 1
+        timeout = connection.app.limits.activity_timeout
+        self._send(messages.connection_established(connection.socket_id, timeout))
+
+    def received(self, text: bytes) -> bool:
+        """See `oyez.server.websocket.Listener.received`."""
+        done = eager.run(self._receive(text), self._resume, self._services.tasks)
+        return done is not None
+
+    def close(self, code: int, reason: str) -> None:
+        """Close from our side: shutting down, or told to by the app."""
+        self._websocket.close(code, reason)
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        """See `oyez.server.websocket.Listener.farewell` (spec ``websocket-protocol.md`` 5.1)."""
+        if self._connection.version >= _ERROR_BEFORE_CLOSE:
+            return b""
+        return text_frame(messages.error(code, reason))
+
+    def closed(self, code: int, reason: str) -> None:
+        """See `oyez.server.websocket.Listener.closed`: every subscription ends now."""
+        self._closed = True
+        connection, services = self._connection, self._services
+        services.counters.closed[code] += 1
+        services.hub.disconnect(connection.app.id, connection.socket_id)
+        subscriptions = len(connection.subscriptions)
+        for channel in connection.subscriptions:
+            services.hub.remove(connection.app.id, channel, self.writer)
+        eager.run(self._leave_all(), _nothing, services.tasks)
+        log.info(
+            "connection closed",
+            app_id=connection.app.id,
+            socket_id=connection.socket_id,
+            client=self._client,
+            peer=self._peer,
+            code=code,
+            reason=reason,
+            seconds=round(time.monotonic() - self._opened_at, 3),
+            subscriptions=subscriptions,
+        )
+
+    async def _receive(self, text: bytes) -> bool:
+        """Understand and carry out one message; always True, for `oyez.server.eager`."""
+        try:
+            action = self._connection.receive(text, time.monotonic())
+            if action is not None:
+                await self._perform(action)
+        except Refusal as refusal:
+            self._refuse(refusal)
+        except EngineUnavailable:
+            self._refuse(Refusal("Service unavailable, try again later"))
+        except Exception:
+            log.exception("bug in a session", socket_id=self._connection.socket_id)
+            self._websocket.close(CloseCode.INTERNAL_ERROR, "Internal error")
+        return True
+
+    def _resume(self, _: bool) -> None:
+        """A message that had to wait is done; those behind it may follow."""
+        self._websocket.resume()
+
+    async def _perform(self, action: Action) -> None:
+        match action:
+            case Reply(text):
+                self._send(text)
+            case Join():
+                await self._join(action)
+            case Leave():
+                await self._leave(action)
+            case Publish(event):
+                self._services.counters.client_events += 1
+                await self._services.engine.publish(self._connection.app.id, (event,))
+
+    async def _join(self, join: Join) -> None:
+        """Enter the hub before the engine is asked, so that no event falls between the two."""
+        app_id, channel = self._connection.app.id, join.channel
+        services, limit = self._services, self._connection.app.limits.presence_members
+        services.hub.hold(app_id, channel, self.writer)
+        try:
+            joined = await services.engine.join(app_id, channel, join.member, limit)
+        except ChannelFull:
+            services.hub.remove(app_id, channel, self.writer)
+            raise Refusal(
+                f"Presence channel {channel} has reached its limit of {limit} members",
+                channel=channel,
+                kind="LimitReached",
+                status=4100,
+            ) from None
+        except BaseException:
+            services.hub.remove(app_id, channel, self.writer)
+            raise
+        self._connection.joined(join)
+        if self._closed:  # the client left while the engine was asked
+            services.hub.remove(app_id, channel, self.writer)
+            await self._leave_all()
+            return
+        data = messages.presence_data(joined.members) if join.member else "{}"
+        self._send(messages.subscription_succeeded(channel, data))
+        services.hub.release(app_id, channel, self.writer)
+        await occupancy.after_join(
+            services.engine, app_id, channel, joined, join.member, self._connection.socket_id
+        )
+
+    async def _leave(self, leave: Leave) -> None:
+        app_id = self._connection.app.id
+        self._services.hub.remove(app_id, leave.channel, self.writer)
+        self._connection.left(leave.channel)
+        engine = self._services.engine
+        left = await engine.leave(app_id, leave.channel, leave.user_id)
+        await occupancy.after_leave(engine, app_id, leave.channel, left, leave.user_id)
+
+    async def _leave_all(self) -> bool:
+        """Leave what is left; a store that is away loses nothing, it counts us out by itself."""
+        app_id, engine = self._connection.app.id, self._services.engine
+        subscriptions = self._connection.subscriptions
+        while subscriptions:
+            channel, user_id = subscriptions.popitem()
+            try:
+                left = await engine.leave(app_id, channel, user_id)
+                await occupancy.after_leave(engine, app_id, channel, left, user_id)
+            except EngineUnavailable as error:
+                log.warning("engine away during a leave", channel=channel, error=str(error))
+        return True
+
+    def _send(self, text: bytes) -> None:
+        """Write to this client alone, after what is already on its way to it."""
+        self._services.hub.flush_for(self.writer)
+        self._websocket.send(text_frame(text))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        """Both messages of spec ``websocket-protocol.md`` 6.2."""
+        self._services.counters.refusals += 1
+        text = str(refusal)
+        self._send(messages.error(refusal.code, text))
+        if refusal.channel is not None and self._connection.app.subscription_errors:
+            self._send(
+                messages.subscription_error(refusal.channel, refusal.kind, text, refusal.status)
+            )
+
+
+def _nothing(_: Any) -> None:
+    """The end of work whose result nobody waits for."""

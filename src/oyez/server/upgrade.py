@@ -1,0 +1,66 @@
+"""The opening handshake of RFC 6455, without I/O: request headers in, response head out."""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from hashlib import sha1
+
+__all__ = ["UpgradeRefused", "accept", "wants_websocket"]
+
+_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+class UpgradeRefused(Exception):
+    """The request is no valid opening handshake; answer it with ``status``."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+def wants_websocket(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether these headers (names in lower case) ask for a WebSocket, validly or not."""
+    return b"websocket" in _tokens(headers.get(b"upgrade", b""))
+
+
+def accept(method: bytes, headers: Mapping[bytes, bytes], protocol: str | None) -> bytes:
+    """The head of the 101 response (RFC 6455 4.2).
+
+    Args:
+        method: of the request.
+        headers: of the request, names in lower case.
+        protocol: the subprotocol to echo, if any.
+
+    Raises:
+        UpgradeRefused: 400, or 426 where another WebSocket version is asked for.
+    """
+    if method != b"GET":
+        raise UpgradeRefused(400, "A WebSocket handshake is a GET request")
+    if b"upgrade" not in _tokens(headers.get(b"connection", b"")):
+        raise UpgradeRefused(400, "Connection header must name upgrade")
+    if headers.get(b"sec-websocket-version", b"").strip() != b"13":
+        raise UpgradeRefused(426, "Only WebSocket version 13 is supported")
+    key = headers.get(b"sec-websocket-key", b"").strip()
+    if not _is_nonce(key):
+        raise UpgradeRefused(400, "Sec-WebSocket-Key must be 16 bytes in base64")
+    proof = base64.b64encode(sha1(key + _GUID, usedforsecurity=False).digest())
+    lines = [
+        b"HTTP/1.1 101 Switching Protocols",
+        b"Upgrade: websocket",
+        b"Connection: Upgrade",
+        b"Sec-WebSocket-Accept: " + proof,
+    ]
+    if protocol is not None:
+        lines.append(b"Sec-WebSocket-Protocol: " + protocol.encode())
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+def _tokens(value: bytes) -> list[bytes]:
+    return [token.strip().lower() for token in value.split(b",")]
+
+
+def _is_nonce(key: bytes) -> bool:
+    try:
+        return len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False

@@ -1,0 +1,234 @@
+"""One WebSocket on a transport: reading messages, liveness, backpressure, closing.
+
+It knows frames and time, nothing of what is said. Outgoing data goes straight to the transport,
+which buffers at most ``send_buffer`` bytes; a peer that lets more pile up is closed with 4100
+rather than waited for.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+from oyez.server.deadlines import Deadlines
+from oyez.server.frames import (
+    EMPTY_PING,
+    FrameError,
+    FrameReader,
+    Opcode,
+    close_frame,
+    frame,
+    read_close,
+)
+
+__all__ = ["Listener", "WebSocket", "WebSocketLimits"]
+
+_SLOW_CONSUMER = 4100
+_NO_PONG = 4201
+_ABNORMAL = 1006  # never sent: stands in logs for a connection that ended without a close frame
+_NO_STATUS = 1005  # never sent either: a close frame without a code
+
+
+class Listener(Protocol):
+    """Who reads what a WebSocket receives."""
+
+    def received(self, text: bytes) -> bool:
+        """A whole text message. False holds back the next one until `WebSocket.resume`."""
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        """Frames to send before our close frame, if any."""
+
+    def closed(self, code: int, reason: str) -> None:
+        """The conversation is over; called once, nothing can be sent any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class WebSocketLimits:
+    """Bytes and seconds of one app's connections.
+
+    Attributes:
+        message: most bytes of a received message.
+        send_buffer: most bytes waiting to be sent.
+        activity_timeout: silence after which a ping frame is sent.
+        pong_wait: silence after that ping which ends the connection.
+        messages_per_second: messages read per second; the rest is read later. 0: no limit.
+        close_wait: how long the peer may take to answer a close frame.
+    """
+
+    message: int
+    send_buffer: int
+    activity_timeout: int
+    pong_wait: int
+    messages_per_second: int
+    close_wait: int = 5
+
+
+class _State(Enum):
+    OPEN = auto()
+    CLOSING = auto()  # our close frame is sent, the peer's is awaited
+    FAILED = auto()  # the peer broke the protocol; what it still sends is thrown away
+
+
+class WebSocket(asyncio.Protocol):
+    """The server's end of one WebSocket, from the moment the handshake is answered."""
+
+    __slots__ = (
+        "_deadlines",
+        "_limits",
+        "_listener",
+        "_messages",
+        "_paused",
+        "_probed_at",
+        "_reader",
+        "_second",
+        "_seen_at",
+        "_state",
+        "bucket",
+        "writer",
+    )
+
+    def __init__(
+        self, transport: asyncio.Transport, limits: WebSocketLimits, deadlines: Deadlines
+    ) -> None:
+        self.writer = transport
+        self.bucket = 0
+        self._limits = limits
+        self._deadlines = deadlines
+        self._reader = FrameReader(limits.message)
+        self._listener: Listener | None = None
+        self._state = _State.OPEN
+        self._paused = False
+        self._seen_at = deadlines.now
+        self._probed_at = 0.0
+        self._second = 0.0
+        self._messages = 0
+
+    def start(self, listener: Listener) -> None:
+        """Take over the transport; ``listener`` hears of everything from now on."""
+        self._listener = listener
+        self.writer.set_write_buffer_limits(high=self._limits.send_buffer)
+        self.writer.set_protocol(self)
+        self._deadlines.set(self, self._seen_at + self._limits.activity_timeout)
+
+    def send(self, data: bytes) -> None:
+        """Send a ready frame; nothing happens once closing has begun."""
+        if self._state is _State.OPEN:
+            self.writer.write(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin the closing handshake, and end it after a while whatever the peer does."""
+        if self._state is _State.OPEN:
+            farewell = self._listener.farewell(code, reason) if self._listener else b""
+            self._end(code, reason)
+            self._state = _State.CLOSING
+            self.writer.write(farewell + close_frame(code, reason))
+            self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
+            self._unpause()
+
+    def resume(self) -> None:
+        """Read on after the listener held the next message back; else do nothing."""
+        if self._paused:
+            self._unpause()
+            self._read(b"")
+
+    # What the transport calls.
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the peer."""
+        self._seen_at = self._deadlines.now
+        self._read(data)
+
+    def pause_writing(self) -> None:
+        """The peer does not keep up. It is dropped from the loop, as a fan-out may be under way."""
+        asyncio.get_running_loop().call_soon(
+            self.close, _SLOW_CONSUMER, "Too slow to keep up with its channels"
+        )
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The transport is gone."""
+        self._deadlines.discard(self)
+        self._end(_ABNORMAL, "Connection lost")
+
+    def expire(self, now: float) -> float | None:
+        """Probe a silent peer, then give it up (spec ``websocket-protocol.md`` 4)."""
+        if self._state is not _State.OPEN:
+            self.writer.abort()
+            return None
+        limits = self._limits
+        if now - self._seen_at < limits.activity_timeout:
+            return self._seen_at + limits.activity_timeout
+        if self._seen_at >= self._probed_at:
+            self._probed_at = now
+            self.writer.write(EMPTY_PING)
+            return now + limits.pong_wait
+        self.close(_NO_PONG, "Pong reply not received")
+        return None
+
+    def _read(self, data: bytes) -> None:
+        if self._state is _State.FAILED:
+            return
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if opcode is Opcode.TEXT:
+                    if not self._message(payload):
+                        return
+                elif opcode is Opcode.PING:
+                    self.send(frame(Opcode.PONG, payload))
+                elif opcode is Opcode.CLOSE:
+                    self._closed_by_peer(payload)
+                    return
+        except FrameError as error:
+            self._fail(error)
+
+    def _message(self, payload: bytes) -> bool:
+        """Hand over one message; whether the next may follow at once."""
+        if self._listener is None:
+            return True  # after our close frame only the peer's counts
+        done = self._listener.received(payload)
+        if (done and not self._over_rate()) or self._state is not _State.OPEN:
+            return True
+        self._paused = True
+        self.writer.pause_reading()
+        if done:
+            asyncio.get_running_loop().call_later(1.0, self.resume)
+        return False
+
+    def _over_rate(self) -> bool:
+        limit, now = self._limits.messages_per_second, self._deadlines.now
+        if now != self._second:
+            self._second, self._messages = now, 0
+        self._messages += 1
+        return 0 < limit <= self._messages
+
+    def _unpause(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self.writer.is_closing():
+                self.writer.resume_reading()
+
+    def _closed_by_peer(self, payload: bytes) -> None:
+        """Answer the peer's close frame and close; the server goes first (RFC 6455 7.1.1)."""
+        code, reason = read_close(payload)
+        if self._state is _State.OPEN:
+            self.writer.write(close_frame(code))
+            self._end(_NO_STATUS if code is None else code, reason)
+        self._state = _State.FAILED
+        self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
+        self.writer.close()
+
+    def _fail(self, error: FrameError) -> None:
+        """Tell the peer what it broke, then only wait for it to hang up (RFC 6455 7.1.7)."""
+        if self._state is _State.OPEN:
+            self.writer.write(close_frame(error.code, error.reason))
+        self._end(error.code, error.reason)
+        self._state = _State.FAILED
+        self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
+        if self.writer.can_write_eof():  # closing at once could destroy the close frame under way
+            self.writer.write_eof()
+        else:
+            self.writer.close()
+
+    def _end(self, code: int, reason: str) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.closed(code, reason)

@@ -1,0 +1,139 @@
+"""What every engine promises; each engine's test file runs this suite against itself.
+
+A subclass provides the fixture ``nodes``: the entered engines of one deployment (one where the
+engine knows only one process), each with the list of what has been delivered to it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from oyez.protocol.events import Event
+from oyez.protocol.messages import Member
+from oyez.server.engine import ChannelFull, Engine, Joined, Left, Occupancy
+
+ADA, BOB = Member("ada", b'{"name":"Ada"}'), Member("bob")
+
+
+@dataclass
+class EngineNode:
+    """One node of the deployment under test."""
+
+    engine: Engine
+    delivered: list[tuple[str, Event]] = field(default_factory=list)
+
+    async def join(self, channel: str, member: Member | None = None, most: int = 100) -> Joined:
+        return await self.engine.join("1", channel, member, most)
+
+    async def leave(self, channel: str, user_id: str | None = None) -> Left:
+        return await self.engine.leave("1", channel, user_id)
+
+
+async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
+    """Wait until something that travels between nodes has arrived."""
+    for _ in range(500):
+        result = condition()
+        if result if isinstance(result, bool) else await result:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("it never came true")
+
+
+class EngineContract:
+    """The promises of `oyez.server.engine`, one test each."""
+
+    async def test_events_reach_the_node_in_order(self, nodes: list[EngineNode]) -> None:
+        await nodes[0].join("a")
+        events = [Event("e", "a", str(number)) for number in range(50)]
+
+        await nodes[0].engine.publish("1", events[:20])
+        await nodes[0].engine.publish("1", events[20:])
+
+        await eventually(lambda: len(nodes[0].delivered) == 50)
+        assert nodes[0].delivered == [("1", event) for event in events]
+
+    async def test_all_of_an_event_arrives(self, nodes: list[EngineNode]) -> None:
+        await nodes[0].join("presence-a", ADA)
+        event = Event("client-ü", "presence-a", "🌍\x00{}", "1.2", "ada")
+
+        await nodes[0].engine.publish("1", [event])
+
+        await eventually(lambda: nodes[0].delivered == [("1", event)])
+
+    async def test_the_first_and_the_last_subscription_are_told(
+        self, nodes: list[EngineNode]
+    ) -> None:
+        assert await nodes[0].join("a") == Joined(occupied=True)
+        assert await nodes[0].join("a") == Joined(occupied=False)
+        assert await nodes[0].leave("a") == Left(vacated=False)
+        assert await nodes[0].leave("a") == Left(vacated=True)
+        assert await nodes[0].join("a") == Joined(occupied=True)
+
+    async def test_a_user_is_added_and_removed_once(self, nodes: list[EngineNode]) -> None:
+        assert await nodes[0].join("presence-a", ADA) == Joined(True, True, (ADA,))
+        assert await nodes[0].join("presence-a", BOB) == Joined(False, True, (ADA, BOB))
+        assert await nodes[0].join("presence-a", ADA) == Joined(False, False, (ADA, BOB))
+        assert await nodes[0].leave("presence-a", "ada") == Left(False, removed=False)
+        assert await nodes[0].leave("presence-a", "ada") == Left(False, removed=True)
+        assert await nodes[0].leave("presence-a", "bob") == Left(True, removed=True)
+
+    async def test_the_first_user_info_stays_until_the_user_has_left(
+        self, nodes: list[EngineNode]
+    ) -> None:
+        other = Member("ada", b'{"name":"Other"}')
+        await nodes[0].join("presence-a", ADA)
+
+        assert (await nodes[0].join("presence-a", other)).members == (ADA,)
+        await nodes[0].leave("presence-a", "ada")
+        assert await nodes[0].engine.members("1", "presence-a") == (ADA,)
+        await nodes[0].leave("presence-a", "ada")
+        assert (await nodes[0].join("presence-a", other)).members == (other,)
+
+    async def test_a_full_channel_admits_only_those_who_are_there(
+        self, nodes: list[EngineNode]
+    ) -> None:
+        await nodes[0].join("presence-a", ADA, most=1)
+
+        with pytest.raises(ChannelFull):
+            await nodes[0].join("presence-a", BOB, most=1)
+        assert (await nodes[0].join("presence-a", ADA, most=1)).added is False
+        assert await nodes[0].engine.occupancy("1", "presence-a") == Occupancy(2, 1)
+
+    async def test_a_join_refused_in_an_empty_channel_leaves_no_channel(
+        self, nodes: list[EngineNode]
+    ) -> None:
+        with pytest.raises(ChannelFull):
+            await nodes[0].join("presence-a", ADA, most=0)
+
+        assert await nodes[0].engine.channels("1", "") == {}
+
+    async def test_counts_are_of_connections_and_of_users(self, nodes: list[EngineNode]) -> None:
+        await nodes[0].join("news")
+        await nodes[0].join("news")
+        await nodes[0].join("presence-a", ADA)
+        await nodes[0].join("presence-a", ADA)
+        await nodes[0].join("presence-a", BOB)
+        engine = nodes[0].engine
+
+        assert await engine.occupancy("1", "news") == Occupancy(2, 0)
+        assert await engine.occupancy("1", "presence-a") == Occupancy(3, 2)
+        assert await engine.occupancy("1", "nobody") == Occupancy(0, 0)
+        assert await engine.channels("1", "") == {
+            "news": Occupancy(2, 0),
+            "presence-a": Occupancy(3, 2),
+        }
+        assert await engine.channels("1", "presence-") == {"presence-a": Occupancy(3, 2)}
+        assert await engine.members("1", "presence-a") == (ADA, BOB)
+        assert await engine.members("1", "nobody") == ()
+        assert await engine.members("1", "news") == ()
+
+    async def test_apps_are_strangers(self, nodes: list[EngineNode]) -> None:
+        engine = nodes[0].engine
+        await engine.join("1", "a", None, 1)
+
+        assert await engine.join("2", "a", None, 1) == Joined(occupied=True)
+        assert await engine.leave("2", "a", None) == Left(vacated=True)
+        assert await engine.occupancy("1", "a") == Occupancy(1, 0)
+        assert await engine.channels("2", "") == {}
