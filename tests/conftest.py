@@ -35,6 +35,7 @@ class RunningServer:
     secret: str = "app-secret"
     log: list[dict[str, Any]] = field(default_factory=list)
     _logged: threading.Condition = field(default_factory=threading.Condition)
+    _reader: threading.Thread | None = None
 
     @property
     def pid(self) -> int:
@@ -60,7 +61,12 @@ class RunningServer:
         """End the process and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        return self.process.wait(30)
+        code = self.process.wait(30)
+        assert self.process.stderr is not None
+        if self._reader is not None:
+            self._reader.join(10)
+        self.process.stderr.close()
+        return code
 
     def _read_log(self) -> None:
         assert self.process.stderr is not None
@@ -85,7 +91,8 @@ def launch(*arguments: str, environment: dict[str, str] | None = None) -> Runnin
         env={**os.environ, **(environment or {})},
     )
     server = RunningServer(process)
-    threading.Thread(target=server._read_log, daemon=True).start()
+    server._reader = threading.Thread(target=server._read_log, daemon=True)
+    server._reader.start()
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(AssertionError):

@@ -12,8 +12,8 @@ from oyez.protocol.errors import CloseCode, ConnectionClosed
 
 __all__ = ["Hello", "read_hello", "subprotocol"]
 
-_INTEGER = re.compile(r"-?[0-9]{1,9}")
-_VERSIONS = range(4, 8)
+_INTEGER = re.compile(r"-?[0-9]+")
+_VERSIONS = frozenset("4567")
 _SUBPROTOCOL = "pusher-channels-protocol-"
 
 
@@ -51,7 +51,7 @@ def _read_version(values: list[str]) -> int | None:
         return None
     if not _INTEGER.fullmatch(values[-1]):
         raise ConnectionClosed(CloseCode.INVALID_VERSION, "Invalid version string format")
-    if int(values[-1]) not in _VERSIONS:
+    if values[-1].lstrip("0") not in _VERSIONS:
         raise ConnectionClosed(CloseCode.UNSUPPORTED_VERSION, "Unsupported protocol version")
     return int(values[-1])
 

@@ -35,7 +35,8 @@ from oyez.protocol.messages import compact
 from oyez.protocol.requests import Query, SignedRequest, verify
 from oyez.server.apps import Apps
 from oyez.server.engine import Engine, EngineUnavailable, Occupancy
-from oyez.server.http import Request, Response
+from oyez.server.http import Response
+from oyez.server.http_reader import Request
 from oyez.server.metrics import Counters, Ready
 
 __all__ = ["Api", "error_response"]
@@ -130,7 +131,7 @@ class Api:
         segments = path.split(b"/")[1:]
         if request.method == b"OPTIONS":
             return Response(HTTPStatus.NO_CONTENT)
-        if segments[0] != b"apps" or len(segments) < 3:
+        if len(segments) < 3 or segments[0] != b"apps":
             return self._health(request, path)
         method, handler, channel = self._route(segments)
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):

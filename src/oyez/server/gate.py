@@ -18,7 +18,8 @@ from oyez.protocol.handshake import Hello, read_hello, subprotocol
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import text_frame
-from oyez.server.http import Request, Response
+from oyez.server.http import Response
+from oyez.server.http_reader import Request
 from oyez.server.session import Services, Session
 from oyez.server.upgrade import UpgradeRefused, accept
 from oyez.server.websocket import WebSocket, WebSocketLimits
@@ -28,6 +29,7 @@ __all__ = ["Gate"]
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
 _DEFAULT_VERSION = 7
+_WHAT_WE_SPEAK = ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 _REFUSED = WebSocketLimits(
     message=1024, send_buffer=65536, activity_timeout=10, pong_wait=10, messages_per_second=0
 )
@@ -80,7 +82,7 @@ class Gate:
             head = accept(request.method, request.headers, subprotocol(offered))
         except UpgradeRefused as refused:
             body = messages.compact({"error": str(refused), "code": refused.status})
-            return Response(refused.status, body, headers=((b"Sec-WebSocket-Version", b"13"),))
+            return Response(refused.status, body, headers=_WHAT_WE_SPEAK)
         transport.write(head)
         try:
             hello = self._read_hello(request)

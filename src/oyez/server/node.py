@@ -20,7 +20,8 @@ from oyez.server.config import SAMPLE_SECRET, Settings
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.gate import Gate
-from oyez.server.http import HttpConnection, HttpLimits, HttpServer
+from oyez.server.http import HttpConnection, HttpServer
+from oyez.server.http_reader import HttpLimits
 from oyez.server.hub import Hub, Socket
 from oyez.server.metrics import Counters, Metrics
 from oyez.server.session import Services

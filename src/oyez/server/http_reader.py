@@ -1,0 +1,258 @@
+"""HTTP/1.1 requests without I/O: bytes in, whole requests out.
+
+llhttp (through httptools) parses; this file bounds it. Whatever is counted is counted before it is
+kept, so that no request costs more memory than its limit and one packet.
+"""
+
+from dataclasses import dataclass
+from enum import Enum, auto
+
+import httptools
+
+from oyez.server.upgrade import wants_websocket
+
+__all__ = ["HttpLimits", "HttpRefused", "Phase", "Request", "RequestReader"]
+
+_VERSIONS = ("1.1", "1.0")
+_HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_CHUNK_OVERHEAD = 8  # bytes on the wire for each byte of a body sent in the smallest chunks
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """Bounds of one connection; sizes in bytes, times in seconds.
+
+    Attributes:
+        head: request line and headers together.
+        body: of a request, chunked or not.
+        head_seconds: from the first byte of a request, or the opening of the connection, to the
+            end of its headers.
+        body_seconds: from the end of the headers to the end of the body.
+        idle_seconds: between two requests.
+    """
+
+    head: int = 16_384
+    body: int = 1_048_576
+    head_seconds: int = 10
+    body_seconds: int = 30
+    idle_seconds: int = 75
+
+
+class HttpRefused(Exception):
+    """The request breaks a rule of HTTP or a limit; nothing after it can be read."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Phase(Enum):
+    """Where in a request the reader is."""
+
+    NEW = auto()  # nothing has arrived yet
+    HEAD = auto()
+    BODY = auto()
+    BETWEEN = auto()
+
+
+class Request:
+    """A whole request.
+
+    Attributes:
+        method: as sent, ``b"GET"``.
+        path: still percent-encoded, without the query.
+        query: what follows the first question mark.
+        headers: names in lower case; repeated ones are joined with commas.
+        upgraded: what followed a request for a WebSocket in the same packet; else None.
+    """
+
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "upgraded")
+
+    def __init__(
+        self, method: bytes, target: bytes, headers: dict[bytes, bytes], keep_alive: bool
+    ) -> None:
+        self.method = method
+        if target[:1] != b"/" and b"://" in target:  # absolute form (RFC 9112 3.2.2)
+            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        self.path, _, self.query = target.partition(b"?")
+        self.headers = headers
+        self.keep_alive = keep_alive
+        self.body = b""
+        self.upgraded: bytes | None = None
+
+
+class RequestReader:
+    """Takes bytes as they arrive.
+
+    Attributes:
+        phase: where the reader is now.
+        complete: whole requests not taken by the owner yet, oldest first.
+    """
+
+    __slots__ = (
+        "_body",
+        "_headers",
+        "_limits",
+        "_parser",
+        "_request",
+        "_size",
+        "_target",
+        "_wire_size",
+        "complete",
+        "phase",
+    )
+
+    def __init__(self, limits: HttpLimits) -> None:
+        self.phase = Phase.NEW
+        self.complete: list[Request] = []
+        self._limits = limits
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._headers: dict[bytes, bytes] = {}
+        self._request: Request | None = None
+        self._body: list[bytes] = []
+        self._size = 0  # of the head, then of the body, as far as it is parsed
+        self._wire_size = 0  # of the head, then of the body, as it arrived
+
+    @property
+    def awaits_continue(self) -> bool:
+        """Whether the client wants to hear ``100 Continue`` before it sends the body."""
+        request = self._request
+        return (
+            request is not None
+            and self.phase is Phase.BODY
+            and request.headers.get(b"expect", b"").lower() == b"100-continue"
+            and self._parser.get_http_version() == "1.1"
+        )
+
+    def feed(self, data: bytes) -> None:
+        """Read on; whole requests are added to `complete`.
+
+        Raises:
+            HttpRefused: the answer to give; the reader must not be used again.
+        """
+        was, already = self.phase, len(self.complete)
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserCallbackError as error:
+            if isinstance(error.__context__, HttpRefused):
+                raise error.__context__ from None
+            raise
+        except httptools.HttpParserError as error:
+            raise HttpRefused(400, f"Malformed HTTP request: {error}") from None
+        if len(self.complete) == already:  # else it is not known how much belongs to the next
+            self._count_wire(was, len(data))
+
+    def _count_wire(self, was: Phase, size: int) -> None:
+        """Bound what the parser has seen but not told: endless headers, padding of chunks."""
+        if self.phase is Phase.HEAD:
+            self._wire_size += size
+            if self._wire_size > self._limits.head:
+                raise HttpRefused(431, self._head_too_large())
+        elif self.phase is Phase.BODY and was is Phase.BODY:
+            self._wire_size += size
+            if self._wire_size > self._limits.head + self._size * _CHUNK_OVERHEAD:
+                raise HttpRefused(400, "Request body has more padding than content")
+
+    # What the parser calls.
+
+    def on_message_begin(self) -> None:
+        """The first byte of a request."""
+        self.phase = Phase.HEAD
+        self._target = b""
+        self._headers = {}
+        self._request = None
+        self._body = []
+        self._size = self._wire_size = 0
+
+    def on_url(self, url: bytes) -> None:
+        """The request target, or a part of it."""
+        self._target += url
+        self._count_head(len(url))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """One header, or one trailer, which is dropped."""
+        if self.phase is Phase.BODY:
+            return
+        self._count_head(len(name) + len(value) + 4)
+        name = name.lower()
+        before = self._headers.get(name)
+        if before is None:
+            self._headers[name] = value
+        elif name == b"host":
+            raise HttpRefused(400, "More than one Host header")  # RFC 9112 3.2
+        else:
+            self._headers[name] = before + b", " + value
+
+    def on_headers_complete(self) -> None:
+        """The head is complete: everything about the body that can be decided is decided here."""
+        parser, headers = self._parser, self._headers
+        version = parser.get_http_version()
+        if version not in _VERSIONS:
+            raise HttpRefused(505, f"HTTP version {version} is not supported")
+        if version == "1.1" and b"host" not in headers:
+            raise HttpRefused(400, "Host header is missing")  # RFC 9112 3.2
+        coding = headers.get(b"transfer-encoding", b"chunked").lower()
+        if coding != b"chunked":
+            raise HttpRefused(501, "The only supported transfer coding is chunked")
+        length = int(headers.get(b"content-length", b"0"))
+        if length > self._limits.body:
+            raise HttpRefused(413, self._body_too_large(length))
+        method = parser.get_method()
+        if method == b"CONNECT":
+            raise HttpRefused(405, "405 METHOD NOT ALLOWED")
+        self._request = Request(method, self._target, headers, parser.should_keep_alive())
+        self.phase = Phase.BODY
+        self._size = self._wire_size = 0
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._size += len(body)
+        if self._size > self._limits.body:
+            raise HttpRefused(413, self._body_too_large(self._size))
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """A whole request."""
+        request = self._request
+        if request is None or self._parser.should_upgrade():
+            return  # feed_data raises HttpParserUpgrade next
+        if self._body:
+            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+        self.phase = Phase.BETWEEN
+        self.complete.append(request)
+
+    def _upgrade(self, rest: bytes) -> None:
+        """The parser has stopped at a request that asks for another protocol."""
+        request = self._request
+        if request is None:
+            raise HttpRefused(400, "Malformed HTTP request")
+        if wants_websocket(request.headers) and self._parser.get_http_version() == "1.1":
+            request.upgraded = rest
+            self.phase = Phase.BETWEEN
+            self.complete.append(request)
+            return
+        # Any other upgrade may be ignored (RFC 9110 7.8), but the parser has not read the body:
+        # read the request again as if nothing had been offered. Java's client sends such ones.
+        version = self._parser.get_http_version().encode()
+        lines = [request.method + b" " + self._target + b" HTTP/" + version]
+        for name, value in request.headers.items():
+            if name not in _HOP_BY_HOP:
+                lines.append(name + b": " + value)
+        self._parser = httptools.HttpRequestParser(self)
+        self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+
+    def _count_head(self, size: int) -> None:
+        self._size += size
+        if self._size > self._limits.head:
+            raise HttpRefused(431, self._head_too_large())
+
+    def _head_too_large(self) -> str:
+        return f"Request head too large (limit {self._limits.head} bytes)"
+
+    def _body_too_large(self, size: int) -> str:
+        return f"Request body too large ({size} > {self._limits.body} bytes)"
