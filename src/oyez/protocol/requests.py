@@ -2,8 +2,8 @@
 
 The official libraries differ in what they sign for one and the same request: before or after
 percent-encoding, a plus sign or a space, repeated keys with or without brackets. The verifier works
-on the raw bytes of the request line, builds the candidates one after another and stops at the first
-that matches; nearly always that is the first.
+on the raw bytes of the request line; it tries the usual spelling and then, one after another, those
+that some library is known to use.
 """
 
 import re
@@ -107,12 +107,14 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
     _check_timestamp(auth, now, app.limits.signature_age)
     _check_body(auth, request.body)
     given = auth.get(b"auth_signature", b"").decode("utf-8", "replace")
-    first: bytes | None = None
+    path = request.path if b"%" not in request.path else unquote_to_bytes(request.path)
+    usual = _string_to_sign(request.method, path, pairs)
+    if token.verifies(given, usual):
+        return Query(pairs)
     for message, meant in _candidates(request, pairs):
         if token.verifies(given, message):
             return Query(meant)
-        first = first or message
-    expected = (first or b"").decode("utf-8", "replace").replace("\n", "\\n")
+    expected = usual.decode("utf-8", "replace").replace("\n", "\\n")
     raise Unauthorized(
         f'Invalid signature: you should have sent HmacSHA256Hex("{expected}", your_secret_key), '
         f'but you sent "{given[:128]}"'
@@ -149,7 +151,7 @@ def _check_body(auth: dict[bytes, bytes], body: bytes) -> None:
     if digest is None:
         if body:
             raise Unauthorized("Missing parameter: body_md5")
-    elif digest.lower() != body_digest(body).encode():
+    elif digest.lower().decode("latin-1") != body_digest(body):
         raise Unauthorized("Invalid body_md5")
 
 
@@ -215,9 +217,8 @@ def _read(query: bytes, *, plus_is_space: bool) -> Pairs:
     pairs = []
     for part in query.split(b"&"):
         key, _, value = part.partition(b"=")
-        if not part:
-            continue
         if encoded:
             key, value = unquote_to_bytes(key), unquote_to_bytes(value)
-        pairs.append((key.lower(), value))
+        if part:
+            pairs.append((key.lower(), value))
     return pairs

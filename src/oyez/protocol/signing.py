@@ -48,8 +48,7 @@ class Token:
 
     def verifies(self, signature: str, message: bytes) -> bool:
         """Whether ``signature`` (hex, any case) belongs to ``message``."""
-        given = signature.lower().encode("utf-8", "surrogatepass")
-        return hmac.compare_digest(self.sign(message).encode(), given)
+        return signature.isascii() and hmac.compare_digest(self.sign(message), signature.lower())
 
 
 def channel_string(socket_id: str, channel: str, channel_data: str | None = None) -> str:

@@ -6,7 +6,6 @@ parameters, execution. This is one of the two files where protocol errors become
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from http import HTTPStatus
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -44,6 +43,7 @@ __all__ = ["Api", "error_response"]
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.api")
 
 _EMPTY = Response(200, b"{}")
+_NO_CONTENT = Response(204)
 _HEALTHY = Response(200, b'{"health":"OK"}')
 _NOT_FOUND = "404 NOT FOUND"
 _CORS = (
@@ -68,6 +68,7 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+Route = tuple[bytes, Handler]
 
 
 def error_response(status: int, message: str) -> Response:
@@ -100,14 +101,14 @@ class Api:
         self._node = node
         self._prefix = prefix.encode()
         self._origins = frozenset(origin.encode() for origin in cors_origins)
-        self._routes: dict[bytes, tuple[str, Handler]] = {
-            b"events": ("POST", self._publish),
-            b"batch_events": ("POST", self._publish_batch),
-            b"channels": ("GET", self._channels),
+        self._routes: dict[bytes, Route] = {
+            b"events": (b"POST", self._publish),
+            b"batch_events": (b"POST", self._publish_batch),
+            b"channels": (b"GET", self._channels),
         }
-        self._channel_routes: dict[bytes, tuple[str, Handler]] = {
-            b"": ("GET", self._channel),
-            b"users": ("GET", self._users),
+        self._channel_routes: dict[bytes, Route] = {
+            b"": (b"GET", self._channel),
+            b"users": (b"GET", self._users),
         }
 
     async def handle(self, request: Request) -> Response:
@@ -130,10 +131,10 @@ class Api:
             path = path[len(self._prefix) :]
         segments = path.split(b"/")[1:]
         if request.method == b"OPTIONS":
-            return Response(HTTPStatus.NO_CONTENT)
+            return _NO_CONTENT
         if len(segments) < 3 or segments[0] != b"apps":
             return self._health(request, path)
-        method, handler, channel = self._route(segments)
+        (method, handler), channel = self._route(segments)
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
         app = self._apps.by_id(segments[1].decode("latin-1"))
@@ -150,9 +151,9 @@ class Api:
             raise Forbidden("App disabled")
         return await handler(Call(app, query, request.body, channel))
 
-    def _route(self, segments: list[bytes]) -> tuple[bytes, Handler, str]:
+    def _route(self, segments: list[bytes]) -> tuple[Route, str]:
         """Find the handler; each segment is decoded by itself, so ``%2F`` makes no new one."""
-        found: tuple[str, Handler] | None = None
+        found: Route | None = None
         channel = ""
         if len(segments) == 3:
             found = self._routes.get(segments[2])
@@ -161,7 +162,7 @@ class Api:
             channel = unquote_to_bytes(segments[3]).decode("utf-8", "replace")
         if found is None:
             raise NotFound(_NOT_FOUND)
-        return found[0].encode(), found[1], channel
+        return found, channel
 
     def _health(self, request: Request, path: bytes) -> Response:
         if path not in (b"/up", b"/healthz", b"/readyz"):
@@ -176,22 +177,20 @@ class Api:
 
     async def _publish(self, call: Call) -> Response:
         publication = read_publish(call.body, call.query, call.app.limits)
-        await self._hand_over(call.app, publication)
+        await self._engine.publish(call.app.id, publication.events)
+        self._counters.events += len(publication.events)
         if not publication.info[0]:
             return _EMPTY
         return _json({"channels": dict(await self._reported(call.app, publication))})
 
     async def _publish_batch(self, call: Call) -> Response:
         publication = read_batch(call.body, call.app.limits)
-        await self._hand_over(call.app, publication)
+        await self._engine.publish(call.app.id, publication.events)
+        self._counters.events += len(publication.events)
         if not any(publication.info):
             return _EMPTY
         reported = await self._reported(call.app, publication)
         return _json({"batch": [attributes for _, attributes in reported]})
-
-    async def _hand_over(self, app: App, publication: Publication) -> None:
-        await self._engine.publish(app.id, publication.events)
-        self._counters.events += len(publication.events)
 
     async def _reported(
         self, app: App, publication: Publication

@@ -31,7 +31,8 @@ class Opcode(IntEnum):
     PONG = 10
 
 
-_DATA = (Opcode.CONTINUATION, Opcode.TEXT, Opcode.BINARY)
+_CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = Opcode  # see ``http_reader``
+_DATA = (_CONTINUATION, _TEXT, _BINARY)
 _OPCODES: dict[int, Opcode] = {opcode.value: opcode for opcode in Opcode}
 _utf8 = codecs.getincrementaldecoder("utf-8")
 _MAX_CONTROL = 125
@@ -58,18 +59,18 @@ def frame(opcode: Opcode, payload: bytes) -> bytes:
 
 def text_frame(payload: bytes) -> bytes:
     """A text message; ``payload`` is UTF-8."""
-    return frame(Opcode.TEXT, payload)
+    return frame(_TEXT, payload)
 
 
 def close_frame(code: int | None = None, reason: str = "") -> bytes:
     """A close frame; the reason is cut to the 123 bytes that fit (RFC 6455 5.5.1)."""
     if code is None:
-        return frame(Opcode.CLOSE, b"")
+        return frame(_CLOSE, b"")
     text = reason.encode()[:123].decode("utf-8", "ignore").encode()
-    return frame(Opcode.CLOSE, code.to_bytes(2) + text)
+    return frame(_CLOSE, code.to_bytes(2) + text)
 
 
-EMPTY_PING = frame(Opcode.PING, b"")
+EMPTY_PING = frame(_PING, b"")
 
 
 def read_close(payload: bytes) -> tuple[int | None, str]:
@@ -124,7 +125,7 @@ class FrameReader:
                 continue
             message = self._add(final, opcode, payload)
             if message is not None:
-                yield Opcode.TEXT, message
+                yield _TEXT, message
 
     def _append(self, data: bytes) -> None:
         """Neither many small frames in one packet nor one frame in many packets copy it all."""
@@ -177,15 +178,15 @@ class FrameReader:
                 raise FrameError(1002, "Control frames must not be fragmented")
             if second & 0x7F > _MAX_CONTROL:
                 raise FrameError(1002, "Control frames carry at most 125 bytes")
-        elif opcode is Opcode.BINARY:
+        elif opcode is _BINARY:
             raise FrameError(1003, "Binary messages are not supported")
-        elif (opcode is Opcode.CONTINUATION) != (self._fragments is not None):
+        elif (opcode is _CONTINUATION) != (self._fragments is not None):
             raise FrameError(1002, "Fragments out of order")
         return opcode
 
     def _add(self, final: bool, opcode: Opcode, payload: bytes) -> bytes | None:
         """Add a data frame to the message; the whole message once it is complete and UTF-8."""
-        if final and opcode is Opcode.TEXT:
+        if final and opcode is _TEXT:
             self._validate(_utf8(), payload, final=True)
             return payload
         if self._fragments is None or self._decoder is None:

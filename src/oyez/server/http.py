@@ -24,6 +24,7 @@ _STATUS = {
     for status in HTTPStatus
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_NO_CONTENT = 204
 _LINGER = 2  # seconds for a client to read a last answer
 
 
@@ -263,18 +264,21 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _encode(request: Request, response: Response, date: bytes, *, keep_alive: bool) -> bytes:
-    body = response.body
-    parts = [_STATUS[response.status], date]
-    if response.status != HTTPStatus.NO_CONTENT:
-        parts += (b"\r\nContent-Type: ", response.content_type)
-        parts += (b"\r\nContent-Length: ", str(len(body)).encode())
-    for name, value in response.headers:
-        parts += (b"\r\n", name, b": ", value)
+    body, connection, extra = response.body, b"", b""
     if not keep_alive:
-        parts.append(b"\r\nConnection: close")
+        connection = b"\r\nConnection: close"
     elif request.headers.get(b"connection", b"").lower() == b"keep-alive":
-        parts.append(b"\r\nConnection: keep-alive")
-    parts.append(b"\r\n\r\n")
-    if request.method != b"HEAD":
-        parts.append(body)
-    return b"".join(parts)
+        connection = b"\r\nConnection: keep-alive"  # HTTP/1.0 clients wait for it
+    if response.headers:
+        extra = b"".join([b"\r\n%b: %b" % header for header in response.headers])
+    if response.status == _NO_CONTENT:
+        return b"%b%b%b%b\r\n\r\n" % (_STATUS[response.status], date, connection, extra)
+    return b"%b%b\r\nContent-Type: %b\r\nContent-Length: %d%b%b\r\n\r\n%b" % (
+        _STATUS[response.status],
+        date,
+        response.content_type,
+        len(body),
+        connection,
+        extra,
+        body if request.method != b"HEAD" else b"",
+    )

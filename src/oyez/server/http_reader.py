@@ -56,6 +56,9 @@ class Phase(Enum):
     BETWEEN = auto()
 
 
+_NEW, _HEAD, _BODY, _BETWEEN = Phase  # looking a member up costs 80 ns in Python 3.11
+
+
 class Request:
     """A whole request.
 
@@ -104,7 +107,7 @@ class RequestReader:
     )
 
     def __init__(self, limits: HttpLimits) -> None:
-        self.phase = Phase.NEW
+        self.phase = _NEW
         self.complete: list[Request] = []
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
@@ -121,7 +124,7 @@ class RequestReader:
         request = self._request
         return (
             request is not None
-            and self.phase is Phase.BODY
+            and self.phase is _BODY
             and request.headers.get(b"expect", b"").lower() == b"100-continue"
             and self._parser.get_http_version() == "1.1"
         )
@@ -149,11 +152,11 @@ class RequestReader:
 
     def _count_wire(self, was: Phase, size: int) -> None:
         """Bound what the parser has seen but not told: endless headers, padding of chunks."""
-        if self.phase is Phase.HEAD:
+        if self.phase is _HEAD:
             self._wire_size += size
             if self._wire_size > self._limits.head:
                 raise HttpRefused(431, self._head_too_large())
-        elif self.phase is Phase.BODY and was is Phase.BODY:
+        elif self.phase is _BODY and was is _BODY:
             self._wire_size += size
             if self._wire_size > self._limits.head + self._size * _CHUNK_OVERHEAD:
                 raise HttpRefused(400, "Request body has more padding than content")
@@ -162,7 +165,7 @@ class RequestReader:
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
-        self.phase = Phase.HEAD
+        self.phase = _HEAD
         self._target = b""
         self._headers = {}
         self._request = None
@@ -172,13 +175,17 @@ class RequestReader:
     def on_url(self, url: bytes) -> None:
         """The request target, or a part of it."""
         self._target += url
-        self._count_head(len(url))
+        self._size += len(url)
+        if self._size > self._limits.head:
+            raise HttpRefused(431, self._head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header, or one trailer, which is dropped."""
-        if self.phase is Phase.BODY:
+        if self.phase is _BODY:
             return
-        self._count_head(len(name) + len(value) + 4)
+        self._size += len(name) + len(value) + 4
+        if self._size > self._limits.head:
+            raise HttpRefused(431, self._head_too_large())
         name = name.lower()
         before = self._headers.get(name)
         if before is None:
@@ -196,17 +203,16 @@ class RequestReader:
             raise HttpRefused(505, f"HTTP version {version} is not supported")
         if version == "1.1" and b"host" not in headers:
             raise HttpRefused(400, "Host header is missing")  # RFC 9112 3.2
-        coding = headers.get(b"transfer-encoding", b"chunked").lower()
-        if coding != b"chunked":
+        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
             raise HttpRefused(501, "The only supported transfer coding is chunked")
-        length = int(headers.get(b"content-length", b"0"))
-        if length > self._limits.body:
-            raise HttpRefused(413, self._body_too_large(length))
+        length = headers.get(b"content-length")
+        if length is not None and int(length) > self._limits.body:
+            raise HttpRefused(413, self._body_too_large(int(length)))
         method = parser.get_method()
         if method == b"CONNECT":
             raise HttpRefused(405, "405 METHOD NOT ALLOWED")
         self._request = Request(method, self._target, headers, parser.should_keep_alive())
-        self.phase = Phase.BODY
+        self.phase = _BODY
         self._size = self._wire_size = 0
 
     def on_body(self, body: bytes) -> None:
@@ -223,7 +229,7 @@ class RequestReader:
             return  # feed_data raises HttpParserUpgrade next
         if self._body:
             request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
-        self.phase = Phase.BETWEEN
+        self.phase = _BETWEEN
         self.complete.append(request)
 
     def _upgrade(self, rest: bytes) -> None:
@@ -233,7 +239,7 @@ class RequestReader:
             raise HttpRefused(400, "Malformed HTTP request")
         if wants_websocket(request.headers) and self._parser.get_http_version() == "1.1":
             request.upgraded = rest
-            self.phase = Phase.BETWEEN
+            self.phase = _BETWEEN
             self.complete.append(request)
             return
         # Any other upgrade may be ignored (RFC 9110 7.8), but the parser has not read the body:
@@ -245,11 +251,6 @@ class RequestReader:
                 lines.append(name + b": " + value)
         self._parser = httptools.HttpRequestParser(self)
         self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
-
-    def _count_head(self, size: int) -> None:
-        self._size += size
-        if self._size > self._limits.head:
-            raise HttpRefused(431, self._head_too_large())
 
     def _head_too_large(self) -> str:
         return f"Request head too large (limit {self._limits.head} bytes)"

@@ -69,6 +69,9 @@ class _State(Enum):
     FAILED = auto()  # the peer broke the protocol; what it still sends is thrown away
 
 
+_OPEN, _CLOSING, _FAILED = _State  # looking a member up costs 80 ns in Python 3.11
+
+
 class WebSocket(asyncio.Protocol):
     """The server's end of one WebSocket, from the moment the handshake is answered."""
 
@@ -96,7 +99,7 @@ class WebSocket(asyncio.Protocol):
         self._deadlines = deadlines
         self._reader = FrameReader(limits.message)
         self._listener: Listener | None = None
-        self._state = _State.OPEN
+        self._state = _OPEN
         self._paused = False
         self._seen_at = deadlines.now
         self._probed_at = 0.0
@@ -112,15 +115,15 @@ class WebSocket(asyncio.Protocol):
 
     def send(self, data: bytes) -> None:
         """Send a ready frame; nothing happens once closing has begun."""
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self.writer.write(data)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, and end it after a while whatever the peer does."""
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             farewell = self._listener.farewell(code, reason) if self._listener else b""
             self._end(code, reason)
-            self._state = _State.CLOSING
+            self._state = _CLOSING
             self.writer.write(farewell + close_frame(code, reason))
             self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
             self._unpause()
@@ -151,7 +154,7 @@ class WebSocket(asyncio.Protocol):
 
     def expire(self, now: float) -> float | None:
         """Probe a silent peer, then give it up (spec ``websocket-protocol.md`` 4)."""
-        if self._state is not _State.OPEN:
+        if self._state is not _OPEN:
             self.writer.abort()
             return None
         limits = self._limits
@@ -165,7 +168,7 @@ class WebSocket(asyncio.Protocol):
         return None
 
     def _read(self, data: bytes) -> None:
-        if self._state is _State.FAILED:
+        if self._state is _FAILED:
             return
         try:
             for opcode, payload in self._reader.feed(data):
@@ -185,7 +188,7 @@ class WebSocket(asyncio.Protocol):
         if self._listener is None:
             return True  # after our close frame only the peer's counts
         done = self._listener.received(payload)
-        if (done and not self._over_rate()) or self._state is not _State.OPEN:
+        if (done and not self._over_rate()) or self._state is not _OPEN:
             return True
         self._paused = True
         self.writer.pause_reading()
@@ -209,19 +212,19 @@ class WebSocket(asyncio.Protocol):
     def _closed_by_peer(self, payload: bytes) -> None:
         """Answer the peer's close frame and close; the server goes first (RFC 6455 7.1.1)."""
         code, reason = read_close(payload)
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self.writer.write(close_frame(code))
             self._end(_NO_STATUS if code is None else code, reason)
-        self._state = _State.FAILED
+        self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
         self.writer.close()
 
     def _fail(self, error: FrameError) -> None:
         """Tell the peer what it broke, then only wait for it to hang up (RFC 6455 7.1.7)."""
-        if self._state is _State.OPEN:
+        if self._state is _OPEN:
             self.writer.write(close_frame(error.code, error.reason))
         self._end(error.code, error.reason)
-        self._state = _State.FAILED
+        self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
         if self.writer.can_write_eof():  # closing at once could destroy the close frame under way
             self.writer.write_eof()
