@@ -102,7 +102,7 @@ class AppSettings(_Strict):
         """The value that the rest of the server works with."""
         tokens = tuple(Token(t.key, t.secret.get_secret_value()) for t in self.tokens)
         values = self.model_dump(exclude={"tokens", "limits"})
-        return App(tokens=tokens, limits=self.limits, **values)
+        return App(tokens=tokens, limits=Limits(**asdict(self.limits)), **values)
 
 
 class NodeLimitSettings(_Strict):

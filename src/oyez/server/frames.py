@@ -117,7 +117,7 @@ class FrameReader:
         Raises:
             FrameError: the peer broke a rule; the reader must not be used again.
         """
-        self._append(data)
+        self.append(data)
         while (found := self._next_frame()) is not None:
             final, opcode, payload = found
             if opcode not in _DATA:
@@ -127,8 +127,9 @@ class FrameReader:
             if message is not None:
                 yield _TEXT, message
 
-    def _append(self, data: bytes) -> None:
-        """Neither many small frames in one packet nor one frame in many packets copy it all."""
+    def append(self, data: bytes) -> None:
+        """Keep bytes for the next `feed`."""
+        # Neither many small frames in one packet nor one frame in many packets copy it all.
         if self._position == len(self._buffer):
             self._buffer = data
         else:

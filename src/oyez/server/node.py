@@ -173,7 +173,7 @@ class Node:
         finally:
             for connection in tuple(self._http.connections):
                 connection.abort()
-        log.info("stopped")
+            log.info("stopped")
 
     async def _close_spread(self, sockets: list[Socket]) -> None:
         """Close with 4200 over the drain window, so that not all come back in one moment."""

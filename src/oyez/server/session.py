@@ -16,7 +16,7 @@ from oyez.protocol import messages
 from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, Reply
 from oyez.protocol.errors import CloseCode, Refusal
 from oyez.server import eager, occupancy
-from oyez.server.engine import ChannelFull, Engine, EngineUnavailable
+from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined
 from oyez.server.frames import text_frame
 from oyez.server.hub import Hub, Writer
 from oyez.server.metrics import Counters
@@ -174,38 +174,49 @@ class Session:
         except BaseException:
             services.hub.remove(app_id, channel, self.writer)
             raise
-        self._connection.joined(join)
+        user_id = join.member.user_id if join.member else None
         if self._closed:  # the client left while the engine was asked
             services.hub.remove(app_id, channel, self.writer)
-            await self._leave_all()
+            await self._announce(join, joined)
+            await self._depart(channel, user_id)
             return
+        self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
         services.hub.release(app_id, channel, self.writer)
+        await self._announce(join, joined)
+
+    async def _announce(self, join: Join, joined: Joined) -> None:
+        connection = self._connection
         await occupancy.after_join(
-            services.engine, app_id, channel, joined, join.member, self._connection.socket_id
+            self._services.engine,
+            connection.app.id,
+            join.channel,
+            joined,
+            join.member,
+            connection.socket_id,
         )
 
     async def _leave(self, leave: Leave) -> None:
-        app_id = self._connection.app.id
-        self._services.hub.remove(app_id, leave.channel, self.writer)
+        self._services.hub.remove(self._connection.app.id, leave.channel, self.writer)
         self._connection.left(leave.channel)
-        engine = self._services.engine
-        left = await engine.leave(app_id, leave.channel, leave.user_id)
-        await occupancy.after_leave(engine, app_id, leave.channel, left, leave.user_id)
+        await self._depart(leave.channel, leave.user_id)
 
     async def _leave_all(self) -> bool:
-        """Leave what is left; a store that is away loses nothing, it counts us out by itself."""
-        app_id, engine = self._connection.app.id, self._services.engine
+        """Leave what is left; always True, for `oyez.server.eager`."""
         subscriptions = self._connection.subscriptions
         while subscriptions:
             channel, user_id = subscriptions.popitem()
             try:
-                left = await engine.leave(app_id, channel, user_id)
-                await occupancy.after_leave(engine, app_id, channel, left, user_id)
-            except EngineUnavailable as error:
+                await self._depart(channel, user_id)
+            except EngineUnavailable as error:  # it counts us out by itself when it is back
                 log.warning("engine away during a leave", channel=channel, error=str(error))
         return True
+
+    async def _depart(self, channel: str, user_id: str | None) -> None:
+        app_id, engine = self._connection.app.id, self._services.engine
+        left = await engine.leave(app_id, channel, user_id)
+        await occupancy.after_leave(engine, app_id, channel, left, user_id)
 
     def _send(self, text: bytes) -> None:
         """Write to this client alone, after what is already on its way to it."""

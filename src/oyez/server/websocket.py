@@ -139,7 +139,10 @@ class WebSocket(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         self._seen_at = self._deadlines.now
-        self._read(data)
+        if self._paused:  # it was under way when reading was paused
+            self._reader.append(data)
+        else:
+            self._read(data)
 
     def pause_writing(self) -> None:
         """The peer does not keep up. It is dropped from the loop, as a fan-out may be under way."""

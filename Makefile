@@ -1,0 +1,55 @@
+# Five targets; each runs on a machine that has Python 3.11+ and make (tests also: Node 20+).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test check bench docs clean
+
+run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
+	@$(BIN)/oyez serve
+
+test: check $(VENV)/node_modules $(VENV)/browser  ## run everything
+	$(BIN)/pytest -n auto --dist loadgroup
+
+check: $(VENV)/developing  ## lint and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.md
+	$(BIN)/python -m benchmarks.run
+
+docs: $(VENV)/installed  ## renew the generated pages of docs/reference
+	$(BIN)/python -m docs.generate
+
+clean:
+	rm -rf $(VENV) tests/end_to_end/clients/node_modules benchmarks/build
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Oyez needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+
+$(VENV)/installed: $(BIN)/python pyproject.toml
+	@echo "installing Oyez into $(VENV) ..."
+	@$(BIN)/pip install --quiet --editable '.[server]'
+	@touch $@
+
+$(VENV)/developing: $(BIN)/python pyproject.toml
+	@echo "installing Oyez and the tools of its tests into $(VENV) ..."
+	@$(BIN)/pip install --quiet --editable '.[server,fast]' --group dev
+	@touch $@ $(VENV)/installed
+
+$(VENV)/node_modules: tests/end_to_end/clients/package-lock.json $(VENV)/developing
+	@command -v npm >/dev/null || { echo "The tests need Node 20+ with npm: https://nodejs.org"; exit 1; }
+	cd tests/end_to_end/clients && npm ci --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# A real Chromium for the welcome page. Without it, and without the right to install it, the tests
+# that need it say so and are skipped, except under CI.
+$(VENV)/browser: $(VENV)/developing
+	@command -v chromium >/dev/null || { \
+		echo "installing chromium ..."; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 \
+		|| echo "chromium could not be installed: run 'sudo apt-get install chromium' for the browser tests"; }
+	@command -v chromium >/dev/null && touch $@ || true

@@ -1,0 +1,102 @@
+"""The welcome page in a real browser: what a person sees in the first minute."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.conftest import RunningServer
+
+CHROMIUM = shutil.which("chromium")
+FLAGS = [
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-gpu",
+    "--disable-sync",
+    "--no-first-run",
+    "--no-sandbox",
+]
+
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(
+        CHROMIUM is None and "CI" not in os.environ,
+        reason="chromium is not installed: sudo apt-get install chromium",
+    ),
+]
+
+
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        page = browser.new_page()
+        yield page
+        browser.close()
+
+
+@pytest.fixture
+def page(browser_page: Page, server: RunningServer) -> Page:
+    browser_page.goto(f"http://{server.host}:{server.admin_port}/")
+    expect(browser_page.locator("#state")).to_have_text("connected")
+    return browser_page
+
+
+def test_it_names_the_credentials(page: Page, server: RunningServer) -> None:
+    expect(page.locator("#app-id")).to_have_text(server.app_id)
+    expect(page.locator("#key")).to_have_text(server.key)
+    expect(page.locator("#secret")).to_have_text(server.secret)
+    expect(page.locator("#port")).to_have_text(str(server.port))
+
+
+def test_an_event_from_the_command_line_appears(page: Page, server: RunningServer) -> None:
+    url = f"http://{server.key}:{server.secret}@{server.host}:{server.port}/apps/{server.app_id}"
+    command = ["trigger", "--url", url, "my-channel", "my-event", '{"message":"<b>hi</b>"}']
+
+    subprocess.run([sys.executable, "-m", "oyez", *command], check=True, timeout=30)
+
+    row = page.locator("#events li").first
+    expect(row).to_contain_text("my-event")
+    expect(row).to_contain_text('{"message":"<b>hi</b>"}')
+
+
+def test_the_form_publishes(page: Page) -> None:
+    page.locator("[name=name]").fill("from-form")
+    page.locator("[name=data]").fill("plain text")
+    page.get_by_role("button", name="Publish").click()
+
+    expect(page.locator("#answer")).to_have_text("accepted")
+    expect(page.locator("#events li").first).to_contain_text("from-formplain text")
+
+
+def test_the_form_says_what_is_wrong(page: Page) -> None:
+    page.locator("[name=name]").fill("pusher:mine")
+    page.get_by_role("button", name="Publish").click()
+
+    expect(page.locator("#answer")).to_have_text("Invalid event name: 'pusher:mine'")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Origin": "http://evil.example"},
+        {"Origin": "http://evil.example:9601", "Host": "evil.example:9601"},
+    ],
+)
+def test_no_other_site_publishes_through_a_developers_browser(
+    server: RunningServer, headers: dict[str, str]
+) -> None:
+    answer = httpx2.post(
+        f"http://{server.host}:{server.admin_port}/welcome/events",
+        json={"name": "e", "channel": "my-channel", "data": ""},
+        headers=headers,
+        trust_env=False,
+    )
+
+    assert answer.status_code == 403

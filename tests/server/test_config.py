@@ -1,0 +1,143 @@
+"""Where settings come from, and what is said about wrong ones."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from oyez.protocol.app import Limits
+from oyez.server.config import load
+
+OWN = '[[apps]]\nid = "7"\nkey = "k"\nsecret = "s"\n'
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Any:
+    def write(text: str) -> Path:
+        path = tmp_path / "oyez.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_without_anything_there_is_one_development_app() -> None:
+    settings = load(None)
+    app = settings.apps[0].app()
+
+    assert (settings.host, settings.port) == ("127.0.0.1", 6001)
+    assert (settings.admin_host, settings.admin_port) == ("127.0.0.1", 9601)
+    assert (app.id, app.tokens[0].key, app.tokens[0].secret) == ("1001", "app-key", "app-secret")
+    assert app.client_events
+    assert app.limits == Limits()
+
+
+def test_later_sources_win(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write('port = 1\nadmin_port = 1\nhost = "localhost"\nadmin_host = "localhost"')
+    monkeypatch.setenv("OYEZ_PORT", "2")
+    monkeypatch.setenv("OYEZ_ADMIN_PORT", "2")
+    monkeypatch.setenv("OYEZ_LIMITS__CONNECTIONS", "9")
+
+    settings = load(file, port=3, host=None)
+
+    assert (settings.port, settings.admin_port, settings.host) == (3, 2, "localhost")
+    assert settings.limits.connections == 9
+
+
+def test_apps_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OYEZ_APPS", '[{"id": "5", "key": "k", "secret": "s"}]')
+
+    assert [app.id for app in load(None).apps] == ["5"]
+
+
+def test_an_app_has_settings_limits_and_several_tokens(write: Any) -> None:
+    settings = load(
+        write(
+            """
+            [[apps]]
+            id = "7"
+            name = "shop"
+            subscription_count = false
+            tokens = [{ key = "old", secret = "a" }, { key = "new", secret = "b" }]
+            [apps.limits]
+            event_data = 20480
+            channel_name = 200
+            """
+        )
+    )
+    app = settings.apps[0].app()
+
+    assert [token.key for token in app.tokens] == ["old", "new"]
+    assert (app.name, app.client_events, app.subscription_count) == ("shop", False, False)
+    assert app.limits == Limits(event_data=20480, channel_name=200)
+
+
+@pytest.mark.parametrize(
+    ("text", "where", "what"),
+    [
+        ("prot = 1", "prot", "Extra inputs"),
+        ("port = 99999", "port", "65535"),
+        ('port = "x"', "port", "integer"),
+        ("apps = []", "apps", "at least 1"),
+        ('[[apps]]\nid = "seven"\nkey = "k"\nsecret = "s"', "apps.0.id", "pattern"),
+        ('[[apps]]\nid = "7"', "apps.0.tokens", "required"),
+        ('[[apps]]\nid = "7"\nkey = "k"', "apps.0.tokens.0.secret", "required"),
+        ('[[apps]]\nid = "7"\nkey = "a:b"\nsecret = "s"', "apps.0.tokens.0.key", "pattern"),
+        (OWN + "tokens = []", "apps.0", "not both"),
+        (OWN + "colour = 1", "apps.0.colour", "Extra inputs"),
+        (OWN + "[apps.limits]\nevent_dat = 1", "apps.0.limits.event_dat", "nexpected"),
+        (OWN + "[apps.limits]\nevent_data = 0", "apps.0.limits", "event_data must be at least 1"),
+        (OWN + "[apps.limits]\nchannel_name = 201", "apps.0.limits", "at most 200, not 201"),
+        (OWN + OWN, "", "two apps have the id '7'"),
+        (OWN + OWN.replace('"7"', '"8"'), "", "two apps have the key 'k'"),
+        ('path_prefix = "x"', "path_prefix", "pattern"),
+        ('engine = "redis://localhost"', "engine", "memory"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_place(
+    write: Any, text: str, where: str, what: str
+) -> None:
+    with pytest.raises(ValidationError) as caught:
+        load(write(text))
+
+    error = caught.value.errors()[0]
+    assert ".".join(map(str, error["loc"])) == where
+    assert what in error["msg"]
+
+
+def test_what_is_no_toml_is_named_with_its_line(write: Any) -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        load(write("port = 1\nhost = \n"))
+
+
+def test_a_misspelt_variable_is_not_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OYEZ_PROT", "1")
+
+    with pytest.raises(ValueError, match="unknown setting OYEZ_PROT"):
+        load(None)
+
+
+@pytest.mark.parametrize("given", [{"host": "0.0.0.0"}, {"host": "::"}, {"admin_host": "10.0.0.1"}])
+def test_the_sample_secret_is_refused_on_a_public_address(given: dict[str, str]) -> None:
+    with pytest.raises(ValidationError, match="the sample secret must not be reachable"):
+        load(None, **given)
+
+    assert load(None, **given, allow_sample_secret=True)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "localhost", "::1"])
+def test_the_sample_secret_is_fine_on_this_machine(host: str) -> None:
+    assert load(None, host=host).host == host
+
+
+def test_an_app_of_ones_own_may_be_public(write: Any) -> None:
+    assert load(write(OWN), host="0.0.0.0").host == "0.0.0.0"
+
+
+def test_secrets_are_not_shown(write: Any) -> None:
+    settings = load(write(OWN.replace('"s"', '"hidden"')))
+
+    assert "hidden" not in repr(settings)
+    assert "hidden" not in str(settings.model_dump(mode="json"))
+    assert "hidden" not in repr(settings.apps[0].app())

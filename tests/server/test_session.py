@@ -1,0 +1,232 @@
+"""Sessions over an engine that takes its time, as one across a network does."""
+
+import asyncio
+import json
+from typing import Any, cast
+
+import pytest
+
+from oyez.protocol.app import App
+from oyez.protocol.connection import Connection
+from oyez.protocol.events import Event
+from oyez.protocol.messages import Member
+from oyez.protocol.signing import Token, channel_string
+from oyez.server.deadlines import Deadlines
+from oyez.server.engine import EngineUnavailable, Joined, Left
+from oyez.server.engine.memory import MemoryEngine
+from oyez.server.hub import Hub
+from oyez.server.metrics import Counters
+from oyez.server.session import Services, Session
+from oyez.server.websocket import WebSocket, WebSocketLimits
+
+TOKEN = Token("key", "secret")
+APP = App(id="1", tokens=(TOKEN,), client_events=True)
+LIMITS = WebSocketLimits(10_000, 10_000, 120, 30, 0)
+
+
+class Transport:
+    """Keeps what is written, as the messages in the frames."""
+
+    def __init__(self) -> None:
+        self.stream = b""
+        self.reading = True
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.stream += data
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def is_closing(self) -> bool:
+        return self.aborted
+
+    def set_protocol(self, protocol: object) -> None:
+        pass
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def messages(self) -> list[dict[str, Any]]:
+        found, rest = [], self.stream
+        while rest and rest[0] == 0x81:
+            size, start = rest[1], 2
+            if size == 126:
+                size, start = int.from_bytes(rest[2:4]), 4
+            found.append(json.loads(rest[start : start + size]))
+            rest = rest[start + size :]
+        return found
+
+    def events(self) -> list[str]:
+        return [message["event"].rpartition(":")[2] for message in self.messages()]
+
+
+class SlowEngine(MemoryEngine):
+    """Answers joins and leaves only when told to."""
+
+    def __init__(self, hub: Hub) -> None:
+        super().__init__(hub.deliver)
+        self.gate = asyncio.Event()
+        self.away = False
+
+    async def join(
+        self, app_id: str, channel: str, member: Member | None, max_members: int
+    ) -> Joined:
+        await self.gate.wait()
+        if self.away:
+            raise EngineUnavailable("away")
+        return await super().join(app_id, channel, member, max_members)
+
+    async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
+        await self.gate.wait()
+        return await super().leave(app_id, channel, user_id)
+
+
+class Client:
+    """A session with its socket, spoken to in messages."""
+
+    def __init__(self, services: Services, socket_id: str) -> None:
+        self.transport = Transport()
+        self.socket_id = socket_id
+        self.websocket = WebSocket(cast(asyncio.Transport, self.transport), LIMITS, Deadlines(0))
+        connection = Connection(APP, socket_id, 7)
+        session = Session(services, connection, self.websocket, client="test", peer="here")
+        self.websocket.start(session)
+        session.open()
+
+    def send(self, event: str, data: object = None, **fields: object) -> None:
+        text = json.dumps({"event": event, "data": data, **fields}).encode()
+        size = bytes((0x80 | len(text),)) if len(text) < 126 else b"\xfe" + len(text).to_bytes(2)
+        self.websocket.data_received(b"\x81" + size + bytes(4) + text)
+
+    def join(self, channel: str, user_id: str = "") -> None:
+        data = json.dumps({"user_id": user_id}) if user_id else None
+        signed = TOKEN.sign(channel_string(self.socket_id, channel, data).encode())
+        self.send(
+            "pusher:subscribe",
+            {"channel": channel, "auth": f"key:{signed}", "channel_data": data},
+        )
+
+    def vanish(self) -> None:
+        self.transport.aborted = True
+        self.websocket.connection_lost(None)
+
+
+@pytest.fixture
+async def services() -> Services:
+    hub = Hub()
+    return Services(hub, SlowEngine(hub), Counters())
+
+
+def engine_of(services: Services) -> SlowEngine:
+    return cast(SlowEngine, services.engine)
+
+
+async def settle(services: Services) -> None:
+    while services.tasks:
+        await asyncio.wait(services.tasks)
+    await asyncio.sleep(0)
+
+
+async def test_nothing_of_a_channel_comes_before_the_acknowledgement(services: Services) -> None:
+    client = Client(services, "1.1")
+    client.join("private-a")
+    await services.engine.publish("1", [Event("early", "private-a", "")])
+    await asyncio.sleep(0)
+    assert client.transport.events() == ["connection_established"]
+
+    engine_of(services).gate.set()
+    await settle(services)
+    await services.engine.publish("1", [Event("late", "private-a", "")])
+    await asyncio.sleep(0)
+
+    assert client.transport.events() == [
+        "connection_established",
+        "subscription_succeeded",
+        "early",
+        "late",
+    ]
+
+
+async def test_messages_behind_a_slow_one_wait_their_turn(services: Services) -> None:
+    client = Client(services, "1.1")
+    client.join("private-a")
+    reading_while_asked = client.transport.reading
+    client.send("pusher:ping")
+    client.send("pusher:unsubscribe", {"channel": "private-a"})
+    client.send("pusher:ping")
+    assert client.transport.events() == ["connection_established"]
+
+    engine_of(services).gate.set()
+    await settle(services)
+
+    assert (reading_while_asked, client.transport.reading) == (False, True)
+    assert client.transport.events() == [
+        "connection_established",
+        "subscription_succeeded",
+        "pong",
+        "pong",
+    ]
+    assert services.hub.channels == {}
+    assert await services.engine.channels("1", "") == {}
+
+
+async def test_a_client_that_goes_during_a_join_leaves_nothing(services: Services) -> None:
+    watcher, client = Client(services, "1.1"), Client(services, "1.2")
+    engine_of(services).gate.set()
+    watcher.join("presence-a", "watcher")
+    engine_of(services).gate.clear()
+    client.join("presence-a", "ada")
+    client.vanish()
+
+    engine_of(services).gate.set()
+    await settle(services)
+
+    assert [member.user_id for member in await services.engine.members("1", "presence-a")] == [
+        "watcher"
+    ]
+    assert len(services.hub) == 1
+    events = watcher.transport.events()
+    assert events.count("member_added") == events.count("member_removed")
+
+
+async def test_a_join_while_the_engine_is_away_is_refused_and_can_be_repeated(
+    services: Services,
+) -> None:
+    client, engine = Client(services, "1.1"), engine_of(services)
+    engine.gate.set()
+    engine.away = True
+    client.join("private-a")
+    await settle(services)
+    assert client.transport.messages()[-1]["data"] == {
+        "code": None,
+        "message": "Service unavailable, try again later",
+    }
+    assert services.hub.channels == {}
+
+    engine.away = False
+    client.join("private-a")
+    await settle(services)
+
+    assert client.transport.events()[-1] == "subscription_succeeded"
+
+
+async def test_a_bug_closes_only_the_connection_that_met_it(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, other = Client(services, "1.1"), Client(services, "1.2")
+
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Connection, "receive", broken)
+    client.send("pusher:ping")
+    monkeypatch.undo()
+    other.send("pusher:ping")
+
+    assert client.transport.stream.endswith(b"\x88\x10" + (1011).to_bytes(2) + b"Internal error")
+    assert other.transport.events()[-1] == "pong"
+    assert len(services.hub) == 1

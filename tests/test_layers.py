@@ -1,0 +1,172 @@
+"""Who may import whom: the table of ARCHITECTURE.md, held against every import statement.
+
+It reads source and does not look at loaded modules, because importing ``oyez.protocol`` runs
+``oyez/__init__.py`` first.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "src" / "oyez"
+
+# Of our own code, beside what a module's own package offers in its lower modules.
+PROTOCOL = {"protocol"}
+ENGINE = {"protocol", "server.engine"}
+ALLOWED: dict[str, set[str]] = {
+    "__init__": set(),
+    "__main__": {"cli"},
+    "cli": {"", "protocol", "server.config", "server.logs", "server.node"},
+    "protocol": PROTOCOL,
+    "server": set(),
+    "server.admin": {"server.metrics"},
+    "server.api": ENGINE | {"server.apps", "server.http", "server.http_reader", "server.metrics"},
+    "server.apps": PROTOCOL,
+    "server.config": {"protocol", "server.logs"},
+    "server.deadlines": set(),
+    "server.eager": set(),
+    "server.engine": PROTOCOL,
+    "server.engine.memory": ENGINE,
+    "server.frames": set(),
+    "server.gate": {
+        "protocol",
+        "server.apps",
+        "server.deadlines",
+        "server.frames",
+        "server.http",
+        "server.http_reader",
+        "server.session",
+        "server.upgrade",
+        "server.websocket",
+    },
+    "server.http": {"server.deadlines", "server.eager", "server.http_reader"},
+    "server.http_reader": {"server.upgrade"},
+    "server.hub": {"protocol", "server.frames"},
+    "server.logs": set(),
+    "server.metrics": {"", "protocol", "server.hub"},
+    "server.node": {"protocol", "server"},
+    "server.occupancy": ENGINE,
+    "server.session": ENGINE
+    | {
+        "server.eager",
+        "server.frames",
+        "server.hub",
+        "server.metrics",
+        "server.occupancy",
+        "server.websocket",
+    },
+    "server.upgrade": set(),
+    "server.websocket": {"server.deadlines", "server.frames"},
+    "server.welcome": ENGINE,
+}
+
+# Third-party packages, with the only files that may import them; ARCHITECTURE.md says why each.
+LIBRARIES: dict[str, set[str]] = {
+    "aiofastnet": {"server.node"},
+    "httptools": {"server.http_reader"},
+    "httpx2": {"cli"},
+    "msgspec": {"cli", "protocol", "server.api", "server.engine", "server.logs"},
+    "prometheus_client": {"server.metrics"},
+    "pydantic": {"cli", "server.config"},
+    "pydantic_settings": {"server.config"},
+    "rich": {"cli"},
+    "starlette": {"server.admin", "server.node", "server.welcome"},
+    "structlog": {
+        "server.api",
+        "server.gate",
+        "server.logs",
+        "server.node",
+        "server.session",
+    },
+    "tomli_w": {"cli"},
+    "typer": {"cli"},
+    "uvicorn": {"server.admin"},
+    "uvloop": {"cli"},
+}
+
+# The standard library that a package without I/O, clock and environment may use.
+PURE = {
+    "collections",
+    "dataclasses",
+    "datetime",
+    "enum",
+    "functools",
+    "hashlib",
+    "hmac",
+    "itertools",
+    "operator",
+    "re",
+    "typing",
+    "urllib",
+}
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+
+
+MODULES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports; a name taken from a package counts if it is a module."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            assert node.module is not None
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}".removeprefix("oyez.")
+                yield f"oyez.{inner}" if inner in MODULES else node.module
+
+
+def within(module: str, allowed: set[str]) -> bool:
+    return any(module == each or (each and module.startswith(f"{each}.")) for each in allowed)
+
+
+def rule_of(module: str) -> set[str]:
+    while module not in ALLOWED:
+        module = module.rpartition(".")[0]
+    return ALLOWED[module]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_what_it_may(module: str) -> None:
+    for name in imports(MODULES[module]):
+        top, _, rest = name.partition(".")
+        if top == "oyez":
+            assert within(rest, rule_of(module)), f"{module} may not import {name}"
+        elif top in sys.stdlib_module_names:
+            if module.startswith("protocol"):
+                assert top in PURE, f"{module} may not import {name}"
+        else:
+            assert within(module, LIBRARIES.get(top, set())), f"{module} may not import {name}"
+
+
+def test_every_rule_is_of_a_module_that_exists() -> None:
+    assert set(ALLOWED) <= set(MODULES)
+    for library, files in LIBRARIES.items():
+        for file in files:
+            assert any(
+                library == name.partition(".")[0] for path in _under(file) for name in imports(path)
+            ), f"{file} does not import {library}"
+
+
+def _under(module: str) -> list[Path]:
+    return [path for name, path in MODULES.items() if within(name, {module})]
+
+
+def test_the_architecture_page_names_every_library_and_module() -> None:
+    page = (PACKAGE.parent.parent / "ARCHITECTURE.md").read_text()
+
+    for library in LIBRARIES:
+        assert library.replace("_", "-") in page or library in page, library
+    for module in MODULES:
+        name = module.rpartition(".")[2]
+        if not name.startswith("__"):
+            assert f"{name}" in page, module
