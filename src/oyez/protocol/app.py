@@ -14,7 +14,27 @@ __all__ = ["App", "Limits"]
 class Limits:
     """What one app may use. Sizes are bytes of UTF-8, lengths characters, times seconds.
 
-    ``connections_per_app`` and ``subscriptions_per_connection`` of 0 mean no limit.
+    Attributes:
+        event_data: data of one event published through the HTTP API; beyond it: 413.
+        client_event_data: data of one client event; beyond it: refused.
+        http_request_body: a whole request body; beyond it: 413.
+        inbound_websocket_message: one message of a client; beyond it: closed with 1009.
+        channels_per_publish: channels of one publish; beyond it: 400.
+        events_per_batch: events of one batch; beyond it: 400.
+        channel_name: length of a channel name, at most 200; beyond it: 400, or refused.
+        event_name: length of an event name; beyond it: 400, or refused.
+        user_id: length of a user id; beyond it: refused.
+        presence_members: distinct users of a presence channel; beyond it: refused.
+        presence_user_object: ``user_info`` as compact JSON; beyond it: refused.
+        client_events: client events of one connection in any second; beyond it: 4301.
+        signature_age: how far ``auth_timestamp`` may be off; from there on: 401.
+        activity_timeout: silence after which either side asks whether the other is there.
+        pong_wait: silence after that question which ends the connection: 4201.
+        connections_per_app: connections on this node, 0 for no limit; beyond it: 4004.
+        subscriptions_per_connection: channels of one connection, 0 for no limit; beyond it:
+            refused.
+        messages_per_second: messages read from one connection per second, 0 for no limit; the
+            rest is read later.
     """
 
     event_data: int = 10_240

@@ -52,8 +52,13 @@ class _Strict(BaseModel):
 class TokenSettings(_Strict):
     """A key and its secret."""
 
-    key: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", max_length=100)]
-    secret: Annotated[SecretStr, Field(min_length=1)]
+    key: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9_-]+$", max_length=100, description="Public; goes to every client."
+        ),
+    ]
+    secret: Annotated[SecretStr, Field(min_length=1, description="Private; signs. Never printed.")]
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -76,14 +81,33 @@ class LimitSettings(Limits):
 class AppSettings(_Strict):
     """One app."""
 
-    id: Annotated[str, Field(pattern=r"^[0-9]+$", max_length=40)]
-    name: str = ""
-    enabled: bool = True
-    client_events: bool = False
-    subscription_count: bool = True
-    subscription_errors: bool = True
-    lenient: bool = False
-    tokens: Annotated[list[TokenSettings], Field(min_length=1)]
+    id: Annotated[str, Field(pattern=r"^[0-9]+$", max_length=40, description="Decimal digits.")]
+    name: str = Field(default="", description="For people.")
+    enabled: bool = Field(default=True, description="If not: 403 and 4003.")
+    client_events: bool = Field(
+        default=False, description="Whether clients may send `client-` events."
+    )
+    subscription_count: bool = Field(
+        default=True, description="Whether subscriptions are counted for the API."
+    )
+    subscription_errors: bool = Field(
+        default=True,
+        description=(
+            "Whether a refused subscription also gets `pusher:subscription_error`, "
+            "which Laravel Echo's `.error()` hears."
+        ),
+    )
+    lenient: bool = Field(
+        default=False,
+        description=(
+            "Whether a client that names no protocol version is taken for version 7, "
+            "instead of 4008."
+        ),
+    )
+    tokens: Annotated[
+        list[TokenSettings],
+        Field(min_length=1, description="Active key and secret pairs, oldest first."),
+    ]
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
     @model_validator(mode="before")
@@ -108,12 +132,20 @@ class AppSettings(_Strict):
 class NodeLimitSettings(_Strict):
     """What one node spends on its connections, whichever app they belong to."""
 
-    connections: Count = 0
-    send_buffer: Bytes = 1_048_576
-    head_bytes: Bytes = 16_384
-    head_seconds: Seconds = 10
-    body_seconds: Seconds = 30
-    idle_seconds: Seconds = 75
+    connections: Count = Field(
+        default=0, description="WebSockets of this node, 0 for no limit; beyond it: 4100."
+    )
+    send_buffer: Bytes = Field(
+        default=1_048_576, description="Bytes waiting to be sent to one client; beyond it: 4100."
+    )
+    head_bytes: Bytes = Field(
+        default=16_384, description="A request line and its headers; beyond it: 431."
+    )
+    head_seconds: Seconds = Field(default=10, description="To send a request head; beyond it: 408.")
+    body_seconds: Seconds = Field(default=30, description="To send a request body; beyond it: 408.")
+    idle_seconds: Seconds = Field(
+        default=75, description="Between two requests of a connection; then it is closed."
+    )
 
 
 def _development_app() -> AppSettings:
@@ -128,19 +160,39 @@ class Settings(BaseSettings):
         env_prefix="OYEZ_", env_nested_delimiter="__", extra="forbid", toml_file=None
     )
 
-    host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65535)] = 6001
-    admin_host: str = "127.0.0.1"
-    admin_port: Annotated[int, Field(ge=0, le=65535)] = 9601
-    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = ""
-    cors_origins: list[str] = []
-    allow_sample_secret: bool = False
-    engine: Literal["memory"] = "memory"
-    transport: Literal["uvloop", "aiofastnet", "asyncio"] = "uvloop"
-    backlog: Annotated[int, Field(ge=1)] = 4096
-    drain_seconds: Annotated[float, Field(ge=0)] = 5.0
-    log_format: LogFormat = "auto"
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    host: str = Field(default="127.0.0.1", description="Address for clients and the HTTP API.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=6001, description="Port for clients and the HTTP API; 0 for a free one."
+    )
+    admin_host: str = Field(default="127.0.0.1", description="Address for operators.")
+    admin_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        default=9601, description="Port for operators; 0 for a free one."
+    )
+    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = Field(
+        default="", description="Path below which the server is mounted."
+    )
+    cors_origins: list[str] = Field(
+        default=[], description="Origins that may read HTTP API answers in a browser; `*` for all."
+    )
+    allow_sample_secret: bool = Field(
+        default=False, description="Let `app-secret` be reachable from other machines."
+    )
+    engine: Literal["memory"] = Field(default="memory", description="Where the state is kept.")
+    transport: Literal["uvloop", "aiofastnet", "asyncio"] = Field(
+        default="uvloop", description="How bytes are moved; aiofastnet needs the extra `fast`."
+    )
+    backlog: Annotated[int, Field(ge=1)] = Field(
+        default=4096, description="Connections the kernel holds before they are accepted."
+    )
+    drain_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=5.0, description="Over how long clients are sent away when stopping, at the most."
+    )
+    log_format: LogFormat = Field(
+        default="auto", description="`auto` is `console` on a terminal and `json` elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged."
+    )
     limits: NodeLimitSettings = NodeLimitSettings()
     apps: Annotated[list[AppSettings], Field(min_length=1)] = Field(
         default_factory=lambda: [_development_app()]
