@@ -43,10 +43,17 @@ function describe(app) {
   at("port").textContent = app.port;
   at("example").textContent = `import pusher
 
-pusher.Pusher(
-    app_id="${app.appId}", key="${app.key}", secret="${app.secret}",
-    host="${location.hostname}", port=${app.port}, ssl=False,
-).trigger("${channelName}", "my-event", {"message": "hello"})`;
+client = pusher.Pusher(
+    app_id="${app.appId}",
+    key="${app.key}",
+    secret="${app.secret}",
+    host="${location.hostname}",
+    port=${app.port},
+    ssl=False,
+)
+client.trigger(
+    "${channelName}", "my-event", {"a": 1}
+)`;
 }
 
 async function publish(form) {
