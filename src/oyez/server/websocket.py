@@ -216,8 +216,8 @@ class WebSocket(asyncio.Protocol):
         """Answer the peer's close frame and close; the server goes first (RFC 6455 7.1.1)."""
         code, reason = read_close(payload)
         if self._state is _OPEN:
-            self.writer.write(close_frame(code))
             self._end(_NO_STATUS if code is None else code, reason)
+            self.writer.write(close_frame(code))
         self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
         self.writer.close()
@@ -225,8 +225,8 @@ class WebSocket(asyncio.Protocol):
     def _fail(self, error: FrameError) -> None:
         """Tell the peer what it broke, then only wait for it to hang up (RFC 6455 7.1.7)."""
         if self._state is _OPEN:
+            self._end(error.code, error.reason)
             self.writer.write(close_frame(error.code, error.reason))
-        self._end(error.code, error.reason)
         self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
         if self.writer.can_write_eof():  # closing at once could destroy the close frame under way
