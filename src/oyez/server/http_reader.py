@@ -249,6 +249,8 @@ class RequestReader:
         for name, value in request.headers.items():
             if name not in _HOP_BY_HOP:
                 lines.append(name + b": " + value)
+        if not request.keep_alive or b"close" in request.headers.get(b"connection", b"").lower():
+            lines.append(b"Connection: close")
         self._parser = httptools.HttpRequestParser(self)
         self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 

@@ -36,6 +36,8 @@ def accept(method: bytes, headers: Mapping[bytes, bytes], protocol: str | None) 
     """
     if method != b"GET":
         raise UpgradeRefused(400, "A WebSocket handshake is a GET request")
+    if headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers:
+        raise UpgradeRefused(400, "A WebSocket handshake has no body")
     if b"upgrade" not in _tokens(headers.get(b"connection", b"")):
         raise UpgradeRefused(400, "Connection header must name upgrade")
     if headers.get(b"sec-websocket-version", b"").strip() != b"13":
