@@ -94,7 +94,7 @@ def config_command(
     if check is not None:
         typer.echo(f"{check}: good, {len(settings.apps)} app(s)")
         return
-    typer.echo(tomli_w.dumps(settings.model_dump(mode="json")), nl=False)
+    typer.echo(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)), nl=False)
 
 
 @app.command("trigger")

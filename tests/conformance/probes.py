@@ -17,6 +17,7 @@ from tests.conformance.raw import (
     ServerMisbehaved,
     close_payload,
     handshake,
+    request,
 )
 from tests.conftest import RunningServer
 
@@ -32,6 +33,7 @@ __all__ = [
     "expect_established",
     "expect_json_error",
     "expect_not_json",
+    "let_it_be_read",
     "open_websocket",
     "ping_of_size",
     "read_event",
@@ -56,6 +58,17 @@ def app_target(server: RunningServer, protocol: str = "7") -> str:
 def connect(server: RunningServer) -> RawSocket:
     """A TCP connection on which nothing has been said."""
     return RawSocket.connect(server.host, server.port)
+
+
+def let_it_be_read(server: RunningServer) -> None:
+    """Return once the server has read what was sent to it before, on whatever connection.
+
+    Pieces sent one after the other are often read together. What is sent before and after this
+    call is not: a round trip on a new connection takes the server's event loop several turns.
+    """
+    with connect(server) as other:
+        other.send(request("GET", "/up"))
+        expect("status", other.read_response().status, 200)
 
 
 def open_websocket(server: RunningServer, protocol: str = "7") -> RawSocket:
@@ -112,8 +125,13 @@ def expect_close(websocket: RawSocket, code: int) -> str:
 
 
 def expect_end(connection: RawSocket) -> None:
-    """The server hangs up and has nothing more to say."""
+    """The server hangs up properly and has nothing more to say.
+
+    Closing with unread input resets the connection, and a reset may overtake the last answer
+    (RFC 9112 9.6): a server has to read on for a while.
+    """
     expect("before the end", connection.read_until_end(), b"")
+    expect("reset", connection.was_reset, False)
 
 
 def expect_json_error(response: Response, status: int, text: str | None = None) -> None:

@@ -174,11 +174,16 @@ def _masked(payload: bytes, key: bytes) -> bytes:
 
 
 class RawSocket:
-    """A TCP connection to the server, and what arrived on it but was not read yet."""
+    """A TCP connection to the server, and what arrived on it but was not read yet.
+
+    Attributes:
+        was_reset: whether it ended with RST, which may destroy what the server said last.
+    """
 
     def __init__(self, tcp: socket.socket) -> None:
         tcp.settimeout(_TIMEOUT)
         self.tcp = tcp
+        self.was_reset = False
         self._received = bytearray()
 
     @classmethod
@@ -209,6 +214,7 @@ class RawSocket:
         try:
             self.tcp.sendall(data)
         except ConnectionError:
+            self.was_reset = True
             return False
         return True
 
@@ -285,7 +291,7 @@ class RawSocket:
         """Wait for bytes.
 
         Raises:
-            ConnectionEnded: the server hung up; a reset is an end too.
+            ConnectionEnded: the server hung up, be it with a reset.
             ServerMisbehaved: nothing came in time.
         """
         try:
@@ -295,6 +301,7 @@ class RawSocket:
                 f"waited for {wanted}, have {bytes(self._received[:200])!r}"
             ) from None
         except ConnectionResetError:
+            self.was_reset = True
             data = b""
         if not data:
             raise ConnectionEnded(f"hung up before {wanted}, have {bytes(self._received[:200])!r}")

@@ -101,6 +101,7 @@ REFUSED: dict[str, tuple[Changes, tuple[int, ...]]] = {
     "no nonce": ({"Sec-WebSocket-Key": None}, (400,)),
     "empty nonce": ({"Sec-WebSocket-Key": ""}, (400,)),
     "nonce that is not base64": ({"Sec-WebSocket-Key": "!!!!IHNhbXBsZSBub25jZQ=="}, (400,)),
+    "nonce with a stray letter": ({"Sec-WebSocket-Key": "dGhl!IHNhbXBsZSBub25jZQ=="}, (400,)),
     "nonce without padding": ({"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ"}, (400,)),
     "nonce of 15 bytes": ({"Sec-WebSocket-Key": base64.b64encode(b"x" * 15).decode()}, (400,)),
     "nonce of 17 bytes": ({"Sec-WebSocket-Key": base64.b64encode(b"x" * 17).decode()}, (400,)),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conformance.probes import expect_end, expect_json_error
+from tests.conformance.probes import expect_end, expect_json_error, let_it_be_read
 from tests.conformance.publishing import event_body, publish_target
 from tests.conformance.raw import Headers, RawSocket, request
 from tests.conftest import RunningServer
@@ -65,6 +65,20 @@ def test_a_body_arrives_whole_and_the_connection_stays(
         expect_published(connection)
 
 
+@pytest.mark.parametrize(
+    ("headers", "body"), [BODIES["declared"], BODIES["trailers"]], ids=["declared", "trailers"]
+)
+def test_a_request_may_be_cut_at_any_byte(
+    connection: RawSocket, server: RunningServer, headers: Headers, body: bytes
+) -> None:
+    data = request("POST", publish_target(server, BODY), headers, body)
+    for cut in range(1, len(data)):
+        connection.send(data[:cut])
+        let_it_be_read(server)
+        connection.send(data[cut:])
+        expect_published(connection)
+
+
 def test_a_trailer_is_not_a_header(connection: RawSocket, server: RunningServer) -> None:
     # RFC 9110 6.5.1: it must not change how a message is framed, routed or answered.
     trailers = b"Expect: 100-continue\r\nHost: other\r\nContent-Type: x\r\n"
@@ -111,7 +125,9 @@ def test_a_body_that_comes_unasked_is_read_without_waiting_for_100(
 def test_http_1_0_gets_no_100(connection: RawSocket, server: RunningServer) -> None:
     headers = (*declared(len(BODY)), ("Expect", "100-continue"))
     target = publish_target(server, BODY)
-    connection.send(request("POST", target, headers, BODY, version="HTTP/1.0"))
+    connection.send(request("POST", target, headers, version="HTTP/1.0"))
+    let_it_be_read(server)
+    connection.send(BODY)
     expect_published(connection)
 
 
@@ -122,6 +138,18 @@ def test_a_declared_body_up_to_the_limit_is_read(
     body = event_body(size)
     connection.send(request("POST", publish_target(server, body), declared(size), body))
     expect_published(connection)
+
+
+def test_a_large_body_does_not_count_against_the_next_head(
+    connection: RawSocket, server: RunningServer
+) -> None:
+    body = event_body(MIB)
+    target = publish_target(server, body)
+    for headers, sent in ((declared(MIB), body), (CHUNKED, chunked(body, 1000))):
+        connection.send(request("POST", target, headers, sent))
+        expect_published(connection)
+        connection.send(request("GET", "/up"), chunk=1)
+        assert connection.read_response().status == 200
 
 
 @pytest.mark.parametrize("size", [1000, 65_536, MIB])

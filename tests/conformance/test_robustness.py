@@ -1,5 +1,6 @@
 """No input from the network stops or slows the server for others (websocket-protocol.md 14)."""
 
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -14,7 +15,17 @@ from tests.conformance.probes import (
     open_websocket,
 )
 from tests.conformance.publishing import event_body, publish_target
-from tests.conformance.raw import CONTINUATION, PING, TEXT, Frame, RawSocket, handshake, request
+from tests.conformance.raw import (
+    CLOSE,
+    CONTINUATION,
+    PING,
+    TEXT,
+    Frame,
+    RawSocket,
+    close_payload,
+    handshake,
+    request,
+)
 from tests.conftest import RunningServer
 
 StartServer = Callable[[str], RunningServer]
@@ -72,9 +83,9 @@ def never_read_the_responses(connection: RawSocket, server: RunningServer) -> No
     flood(connection, request("GET", "/up") * 1000)
 
 
-def flood(connection: RawSocket, data: bytes) -> None:
+def flood(connection: RawSocket, data: bytes, patience: float = 0.05) -> None:
     """Send up to 12 MB, until the server reads no more of it or hangs up."""
-    connection.tcp.settimeout(0.05)
+    connection.tcp.settimeout(patience)
     with suppress(OSError):
         for _ in range(12_000_000 // len(data)):
             connection.tcp.sendall(data)
@@ -133,6 +144,32 @@ def test_hostile_sockets_do_not_keep_a_client_from_its_pong(
         expect_alive(before)
     assert is_alive(server)
     expect_prompt_service(server)
+
+
+def test_a_client_that_does_not_read_its_responses_is_not_read_from(
+    server: RunningServer,
+) -> None:
+    process = psutil.Process(server.pid)
+    before = process.memory_info().rss
+    with connect(server) as connection:
+        flood(connection, request("GET", "/up") * 1000, patience=1)
+        expect_prompt_service(server)
+        grown = process.memory_info().rss - before
+    assert grown < 64 << 20, f"{grown} bytes more for requests that need not be read yet"
+
+
+def test_a_client_that_does_not_read_its_pongs_is_dropped(server: RunningServer) -> None:
+    with connect(server) as connection:
+        connection.send(handshake(app_target(server)))
+        assert connection.read_response().status == 101
+        # A small window, so that it is not the kernel which keeps the pongs.
+        connection.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        flood(connection, Frame(PING, b"x" * 125).encode() * 1000, patience=5)
+        connection.tcp.settimeout(5)
+        frame = connection.read_frame()
+        while frame.opcode != CLOSE:
+            frame = connection.read_frame()
+        assert frame.payload[:2] == close_payload(4100)  # too slow: come back after a pause
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)

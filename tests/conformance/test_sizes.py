@@ -11,6 +11,7 @@ from tests.conformance.probes import (
     expect_alive,
     expect_close,
     expect_not_json,
+    let_it_be_read,
     open_websocket,
     ping_of_size,
     read_event,
@@ -44,6 +45,18 @@ def test_a_message_up_to_the_limit_arrives_whole(websocket: RawSocket, size: int
 def test_a_message_may_arrive_in_pieces_of_any_size(websocket: RawSocket, chunk: int) -> None:
     websocket.send_frames(Frame(TEXT, ping_of_size(3000)), chunk=chunk)
     assert read_event(websocket) == PONG_EVENT
+
+
+@pytest.mark.parametrize("bits", [7, 16, 64])
+def test_a_frame_may_be_cut_at_any_byte(
+    websocket: RawSocket, server: RunningServer, bits: int
+) -> None:
+    frame = Frame(TEXT, ping_of_size(40), length_bits=bits).encode()
+    for cut in range(1, len(frame)):
+        websocket.send(frame[:cut])
+        let_it_be_read(server)
+        websocket.send(frame[cut:])
+        assert read_event(websocket) == PONG_EVENT, f"cut after {cut} bytes"
 
 
 def test_the_largest_message_may_arrive_in_small_pieces(websocket: RawSocket) -> None:

@@ -65,19 +65,19 @@ class EngineContract:
     async def test_the_first_and_the_last_subscription_are_told(
         self, nodes: list[EngineNode]
     ) -> None:
-        assert await nodes[0].join("a") == Joined(occupied=True)
-        assert await nodes[0].join("a") == Joined(occupied=False)
-        assert await nodes[0].leave("a") == Left(vacated=False)
-        assert await nodes[0].leave("a") == Left(vacated=True)
-        assert await nodes[0].join("a") == Joined(occupied=True)
+        assert await nodes[0].join("a") == Joined(True, 1)
+        assert await nodes[0].join("a") == Joined(False, 2)
+        assert await nodes[0].leave("a") == Left(False, 1)
+        assert await nodes[0].leave("a") == Left(True, 0)
+        assert await nodes[0].join("a") == Joined(True, 1)
 
     async def test_a_user_is_added_and_removed_once(self, nodes: list[EngineNode]) -> None:
-        assert await nodes[0].join("presence-a", ADA) == Joined(True, True, (ADA,))
-        assert await nodes[0].join("presence-a", BOB) == Joined(False, True, (ADA, BOB))
-        assert await nodes[0].join("presence-a", ADA) == Joined(False, False, (ADA, BOB))
-        assert await nodes[0].leave("presence-a", "ada") == Left(False, removed=False)
-        assert await nodes[0].leave("presence-a", "ada") == Left(False, removed=True)
-        assert await nodes[0].leave("presence-a", "bob") == Left(True, removed=True)
+        assert await nodes[0].join("presence-a", ADA) == Joined(True, 1, True, (ADA,))
+        assert await nodes[0].join("presence-a", BOB) == Joined(False, 2, True, (ADA, BOB))
+        assert await nodes[0].join("presence-a", ADA) == Joined(False, 3, False, (ADA, BOB))
+        assert await nodes[0].leave("presence-a", "ada") == Left(False, 2, removed=False)
+        assert await nodes[0].leave("presence-a", "ada") == Left(False, 1, removed=True)
+        assert await nodes[0].leave("presence-a", "bob") == Left(True, 0, removed=True)
 
     async def test_the_first_user_info_stays_until_the_user_has_left(
         self, nodes: list[EngineNode]
@@ -137,3 +137,34 @@ class EngineContract:
         assert await engine.leave("2", "a", None) == Left(vacated=True)
         assert await engine.occupancy("1", "a") == Occupancy(1, 0)
         assert await engine.channels("2", "") == {}
+
+    async def test_internal_channels_work_and_are_not_listed(self, nodes: list[EngineNode]) -> None:
+        assert await nodes[0].join("#server-to-user-ada") == Joined(True, 1)
+        await nodes[0].join("news")
+
+        assert list(await nodes[0].engine.channels("1", "")) == ["news"]
+        assert await nodes[0].engine.channels("1", "#") == {}
+        assert await nodes[0].engine.occupancy("1", "#server-to-user-ada") == Occupancy(1, 0)
+
+    async def test_a_cache_channel_keeps_its_last_event(self, nodes: list[EngineNode]) -> None:
+        engine = nodes[0].engine
+        assert (await nodes[0].join("cache-a")).cached is None
+        events = [Event("first", "cache-a", "1"), Event("second", "cache-a", "2", "1.2")]
+        await engine.publish("1", events, cache_seconds=60)
+        await engine.publish("1", [Event("client-x", "cache-a", "3")])
+        await nodes[0].leave("cache-a")
+
+        for cached in (
+            (await nodes[0].join("cache-a")).cached,
+            await engine.cached("1", "cache-a"),
+        ):
+            assert cached is not None
+            assert (cached.name, cached.data) == ("second", "2")
+            assert 50 < cached.seconds <= 60
+        assert await engine.cached("2", "cache-a") is None
+
+    async def test_other_channels_keep_nothing(self, nodes: list[EngineNode]) -> None:
+        await nodes[0].engine.publish("1", [Event("e", "news", "1")], cache_seconds=60)
+
+        assert await nodes[0].engine.cached("1", "news") is None
+        assert (await nodes[0].join("news")).cached is None

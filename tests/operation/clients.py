@@ -15,6 +15,8 @@ from tests.conftest import RunningServer
 
 Message = dict[str, Any]
 
+_COUNT = "pusher_internal:subscription_count"
+
 
 class Client:
     """One connection; `socket_id` is known once it is accepted."""
@@ -33,10 +35,10 @@ class Client:
         self.connection.send(json.dumps({"event": event, "data": data, **fields}))
 
     def receive(self, event: str = "", *, seconds: float = 10) -> Message:
-        """The next message, or the next with this event."""
+        """The next message that is no count of subscriptions, or the next with this event."""
         while True:
             message: Message = json.loads(self.connection.recv(timeout=seconds))
-            if not event or message["event"] == event:
+            if message["event"] == event or (not event and message["event"] != _COUNT):
                 return message
 
     def subscribe(self, channel: str, **fields: object) -> Message:

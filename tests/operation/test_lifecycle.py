@@ -60,7 +60,8 @@ def test_gauges_equal_the_sockets_whatever_happened_before(start_server: StartSe
     assert found["oyez_connections_opened_total"] == 7
     assert found['oyez_connections_closed_total{code="1000"}'] == 3
     assert found['oyez_http_requests_total{status="200"}'] == 1
-    assert found["oyez_events_published_total"] == 1
+    assert found['oyez_api_messages_total{app_id="1001"}'] == 1
+    assert found['oyez_peak_connections{app_id="1001"}'] == 7
     assert found["oyez_ready"] == 1
     for client in clients[3:]:
         client.connection.close()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from oyez.protocol.events import Event
 from oyez.server.hub import Hub, Writer
+from oyez.server.metering import Metering
 
 
 class Client:
@@ -52,7 +53,7 @@ def connected(hub: Hub, number: int) -> Client:
 
 
 async def test_events_of_one_turn_are_written_at_once_and_in_order() -> None:
-    hub, client = Hub(), Client()
+    hub, client = Hub(Metering()), Client()
     subscribe(hub, "a", client)
 
     for number in range(3):
@@ -62,11 +63,11 @@ async def test_events_of_one_turn_are_written_at_once_and_in_order() -> None:
 
     assert len(client.writes) == 1
     assert client.data() == ["0", "1", "2"]
-    assert hub.deliveries == 3
+    assert hub.metering["1"].deliveries == 3
 
 
 async def test_the_same_bytes_go_to_everybody() -> None:
-    hub, clients = Hub(), [Client() for _ in range(3)]
+    hub, clients = Hub(Metering()), [Client() for _ in range(3)]
     for client in clients:
         subscribe(hub, "a", client)
 
@@ -77,7 +78,7 @@ async def test_the_same_bytes_go_to_everybody() -> None:
 
 
 async def test_a_sender_does_not_get_its_own_event() -> None:
-    hub = Hub()
+    hub = Hub(Metering())
     sender, other = connected(hub, 1), connected(hub, 2)
     for client in (sender, other):
         subscribe(hub, "a", client)
@@ -90,11 +91,11 @@ async def test_a_sender_does_not_get_its_own_event() -> None:
     assert sender.data() == ["0", "2"]
     assert other.data() == ["0", "1", "2"]
     assert len(other.writes) == 1
-    assert hub.deliveries == 5
+    assert hub.metering["1"].deliveries == 5
 
 
 async def test_the_socket_id_of_another_app_excludes_nobody() -> None:
-    hub, stranger = Hub(), Client()
+    hub, stranger = Hub(Metering()), Client()
     hub.connect("2", "1.0", stranger)
     client = connected(hub, 3)
     subscribe(hub, "a", client)
@@ -106,7 +107,7 @@ async def test_the_socket_id_of_another_app_excludes_nobody() -> None:
 
 
 async def test_apps_do_not_hear_each_other() -> None:
-    hub, client = Hub(), Client()
+    hub, client = Hub(Metering()), Client()
     subscribe(hub, "a", client)
 
     hub.deliver("2", Event("e", "a", "x"))
@@ -116,7 +117,7 @@ async def test_apps_do_not_hear_each_other() -> None:
 
 
 async def test_what_is_published_before_a_subscription_is_not_for_it() -> None:
-    hub, early, late = Hub(), Client(), Client()
+    hub, early, late = Hub(Metering()), Client(), Client()
     subscribe(hub, "a", early)
 
     hub.deliver("1", Event("e", "a", "0"))
@@ -131,7 +132,7 @@ async def test_what_is_published_before_a_subscription_is_not_for_it() -> None:
 
 
 async def test_what_comes_before_the_acknowledgement_follows_it() -> None:
-    hub = Hub()
+    hub = Hub(Metering())
     client, other = connected(hub, 1), connected(hub, 2)
     subscribe(hub, "a", other)
     hub.hold("1", "a", client)
@@ -151,7 +152,7 @@ async def test_what_comes_before_the_acknowledgement_follows_it() -> None:
 
 
 async def test_a_subscription_that_was_held_can_be_given_up() -> None:
-    hub, client = Hub(), Client()
+    hub, client = Hub(Metering()), Client()
     hub.hold("1", "a", client)
     hub.deliver("1", Event("e", "a", "0"))
 
@@ -163,7 +164,7 @@ async def test_a_subscription_that_was_held_can_be_given_up() -> None:
 
 
 async def test_a_frame_for_one_socket_alone_comes_after_what_is_pending_for_it() -> None:
-    hub, client = Hub(), Client()
+    hub, client = Hub(Metering()), Client()
     subscribe(hub, "a", client)
 
     hub.deliver("1", Event("e", "a", "0"))
@@ -176,7 +177,7 @@ async def test_a_frame_for_one_socket_alone_comes_after_what_is_pending_for_it()
 
 
 async def test_channels_that_share_a_subscriber_keep_the_order_of_publishing() -> None:
-    hub, both, one = Hub(), Client(), Client()
+    hub, both, one = Hub(Metering()), Client(), Client()
     for channel in ("a", "b"):
         subscribe(hub, channel, both)
     subscribe(hub, "a", one)
@@ -190,7 +191,7 @@ async def test_channels_that_share_a_subscriber_keep_the_order_of_publishing() -
 
 
 async def test_channels_without_a_common_subscriber_are_joined_all_the_same() -> None:
-    hub, clients = Hub(), [Client(), Client()]
+    hub, clients = Hub(Metering()), [Client(), Client()]
     for channel, client in zip("ab", clients, strict=True):
         subscribe(hub, channel, client)
 
@@ -202,7 +203,7 @@ async def test_channels_without_a_common_subscriber_are_joined_all_the_same() ->
 
 
 async def test_one_write_stays_bounded() -> None:
-    hub, client = Hub(), Client()
+    hub, client = Hub(Metering()), Client()
     subscribe(hub, "a", client)
 
     for _ in range(100):
@@ -214,7 +215,7 @@ async def test_one_write_stays_bounded() -> None:
 
 
 async def test_nothing_is_kept_of_sockets_that_have_gone() -> None:
-    hub = Hub()
+    hub = Hub(Metering())
     client = connected(hub, 1)
     subscribe(hub, "a", client)
     assert len(hub) == 1
@@ -250,7 +251,7 @@ def test_every_socket_gets_what_it_should_once_and_in_the_order_of_publishing(
     """
 
     async def run() -> None:
-        hub = Hub()
+        hub = Hub(Metering())
         clients = [connected(hub, number) for number in range(4)]
         expected: list[list[str]] = [[] for _ in clients]
         members: dict[str, dict[int, list[str] | None]] = {name: {} for name in CHANNELS}
@@ -290,17 +291,17 @@ def test_every_socket_gets_what_it_should_once_and_in_the_order_of_publishing(
         await asyncio.sleep(0)
         hub.flush()
         assert [client.data() for client in clients] == expected
-        assert hub.deliveries == delivered
+        assert hub.metering["1"].deliveries == delivered
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("events", [1, 20])
 async def test_an_event_without_subscribers_costs_nothing(events: int) -> None:
-    hub = Hub()
+    hub = Hub(Metering())
 
     for _ in range(events):
         hub.deliver("1", Event("e", "nobody", "x"))
 
     assert hub.channels == {}
-    assert hub.deliveries == 0
+    assert hub.metering["1"].deliveries == 0

@@ -15,12 +15,13 @@ from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.hub import Hub
+from oyez.server.metering import Metering
 from oyez.server.metrics import Counters
 from oyez.server.session import Services, Session
 from oyez.server.websocket import WebSocket, WebSocketLimits
 
 TOKEN = Token("key", "secret")
-APP = App(id="1", tokens=(TOKEN,), client_events=True)
+APP = App(id="1", tokens=(TOKEN,), client_events=True, subscription_count=False)
 LIMITS = WebSocketLimits(10_000, 10_000, 120, 30, 0)
 
 
@@ -117,8 +118,8 @@ class Client:
 
 @pytest.fixture
 async def services() -> Services:
-    hub = Hub()
-    return Services(hub, SlowEngine(hub), Counters())
+    hub = Hub(Metering())
+    return Services(hub, SlowEngine(hub), Counters(), Deadlines(0))
 
 
 def engine_of(services: Services) -> SlowEngine:

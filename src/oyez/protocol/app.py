@@ -26,7 +26,17 @@ class Limits:
         user_id: length of a user id; beyond it: refused.
         presence_members: distinct users of a presence channel; beyond it: refused.
         presence_user_object: ``user_info`` as compact JSON; beyond it: refused.
+        watchlist: users one connection follows; the rest is ignored, with 4302.
         client_events: client events of one connection in any second; beyond it: 4301.
+        cache_entry_lifetime: how long the last event of a cache channel is kept.
+        subscription_count_unthrottled: subscriptions up to which every change is told.
+        subscription_count_throttle: above that, at most one count event in this time.
+        authorized_connections_timeout: to sign in or join a private or presence channel, where the
+            app asks for it; beyond it: 4009.
+        inactivity_timeout: silence that ends a connection which cannot be pinged (protocol 4 over
+            an HTTP fallback): 4202.
+        messages_per_day: API messages, client messages and deliveries from midnight UTC, 0 for no
+            limit; beyond it: 403, and 4004 for new connections.
         signature_age: how far ``auth_timestamp`` may be off; from there on: 401.
         activity_timeout: silence after which either side asks whether the other is there.
         pong_wait: silence after that question which ends the connection: 4201.
@@ -48,7 +58,14 @@ class Limits:
     user_id: int = 128
     presence_members: int = 100
     presence_user_object: int = 1_024
+    watchlist: int = 100
     client_events: int = 10
+    cache_entry_lifetime: int = 1_800
+    subscription_count_unthrottled: int = 100
+    subscription_count_throttle: int = 5
+    authorized_connections_timeout: int = 30
+    inactivity_timeout: int = 86_400
+    messages_per_day: int = 0
     signature_age: int = 600
     activity_timeout: int = 120
     pong_wait: int = 30
@@ -65,6 +82,13 @@ class App:
         id: decimal digits, as the official Python library accepts nothing else.
         tokens: the active key and secret pairs, oldest first; any of them verifies.
         client_events: whether clients may send ``client-`` events at all.
+        subscription_count: whether subscriptions are counted for the API and told to subscribers.
+        user_authentication: whether clients may sign in.
+        watchlist_events: whether signed-in clients hear who of their watchlist is online.
+        authorized_connections: whether a connection that is nobody's is closed after a while.
+        force_tls: whether plain connections and requests are refused.
+        allowed_origins: origins (``https://a.example``) or host patterns (``*.a.example``) that
+            browsers may connect from; empty for all. Clients that send no origin are no browsers.
         subscription_errors: whether a refused subscription also gets
             `pusher:subscription_error`, an extension that Laravel Echo listens to.
         lenient: whether a connection without ``protocol`` counts as version 7 (A-29).
@@ -76,6 +100,11 @@ class App:
     enabled: bool = True
     client_events: bool = False
     subscription_count: bool = True
+    user_authentication: bool = True
+    watchlist_events: bool = True
+    authorized_connections: bool = False
+    force_tls: bool = False
+    allowed_origins: tuple[str, ...] = ()
     subscription_errors: bool = True
     lenient: bool = False
     limits: Limits = field(default_factory=Limits)

@@ -2,12 +2,28 @@
 
 The kind is decided by the prefix alone, longest first, anchored at the start: ``my-private-x`` and
 ``xcache-y`` are public (spec ``README.md`` 3.1 and 5).
+
+Names that begin with ``#`` are not channels to anybody but us: they carry events to a user, to the
+connections of a user and to those who watch a user. They are in no list, count or webhook.
 """
 
 import re
 from dataclasses import dataclass
 
-__all__ = ["ChannelKind", "is_channel_name", "kind_of"]
+__all__ = [
+    "TO_USER",
+    "ChannelKind",
+    "connections_of",
+    "is_channel_name",
+    "is_internal",
+    "kind_of",
+    "to_user",
+    "watchers_of",
+]
+
+TO_USER = "#server-to-user-"
+_CONNECTIONS = "#connections-of-"
+_WATCHERS = "#watchers-of-"
 
 _NAME = re.compile(r"[-a-zA-Z0-9_=@,.;]+")
 
@@ -55,3 +71,23 @@ def kind_of(name: str) -> ChannelKind:
 def is_channel_name(name: str, max_length: int) -> bool:
     """Whether ``name`` has 1 to ``max_length`` characters of the channel alphabet."""
     return len(name) <= max_length and _NAME.fullmatch(name) is not None
+
+
+def is_internal(name: str) -> bool:
+    """Whether ``name`` is one of ours, hidden from everybody."""
+    return name.startswith("#")
+
+
+def to_user(user_id: str) -> str:
+    """Where a backend publishes for one user, and the user's connections subscribe."""
+    return TO_USER + user_id
+
+
+def connections_of(user_id: str) -> str:
+    """Occupied while the user is signed in anywhere; reaches all connections of the user."""
+    return _CONNECTIONS + user_id
+
+
+def watchers_of(user_id: str) -> str:
+    """Reaches the connections whose watchlist names the user."""
+    return _WATCHERS + user_id

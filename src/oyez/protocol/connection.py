@@ -6,20 +6,22 @@ messages are handled strictly one after another, so no subscription is ever half
 """
 
 from collections import deque
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from oyez.protocol import messages
 from oyez.protocol.app import App
-from oyez.protocol.channels import is_channel_name, kind_of
+from oyez.protocol.authorization import User, check_auth, limit_reached, read_member, read_user
+from oyez.protocol.channels import is_channel_name, is_internal, kind_of, to_user
 from oyez.protocol.errors import Refusal
 from oyez.protocol.events import Event, shown, utf8_size
 from oyez.protocol.messages import ClientMessage, Member
-from oyez.protocol.signing import channel_string
+from oyez.protocol.signing import channel_string, user_string
 
-__all__ = ["Action", "Connection", "Join", "Leave", "Publish", "Reply"]
+__all__ = ["Action", "Connection", "Join", "Leave", "Publish", "Reply", "SignIn"]
 
+_Data = TypeVar("_Data", bound=msgspec.Struct)
 _WINDOW = 1.0  # seconds in which a client may send its quota of client events
 
 
@@ -49,7 +51,13 @@ class Publish(msgspec.Struct, frozen=True):
     event: Event
 
 
-Action = Reply | Join | Leave | Publish
+class SignIn(msgspec.Struct, frozen=True):
+    """The client is this user; it may be so already."""
+
+    user: User
+
+
+Action = Reply | Join | Leave | Publish | SignIn
 
 
 class _Subscribe(msgspec.Struct):
@@ -58,9 +66,9 @@ class _Subscribe(msgspec.Struct):
     channel_data: Any = None
 
 
-class _ChannelData(msgspec.Struct):
-    user_id: Any = None
-    user_info: Any = None
+class _Signin(msgspec.Struct):
+    auth: Any = None
+    user_data: Any = None
 
 
 class Connection:
@@ -69,14 +77,18 @@ class Connection:
     Attributes:
         subscriptions: channel to the user id of the membership, None where it has no members.
         version: protocol version, 4 to 7.
+        user: who is signed in, if anybody.
+        authorized: whether an application server has vouched for this client in any way.
     """
 
-    __slots__ = ("_accepted", "app", "socket_id", "subscriptions", "version")
+    __slots__ = ("_accepted", "app", "authorized", "socket_id", "subscriptions", "user", "version")
 
     def __init__(self, app: App, socket_id: str, version: int) -> None:
         self.app = app
         self.socket_id = socket_id
         self.version = version
+        self.user: User | None = None
+        self.authorized = False
         self.subscriptions: dict[str, str | None] = {}
         self._accepted: deque[float] | None = None  # made by the first client event
 
@@ -102,6 +114,8 @@ class Connection:
                 return self._subscribe(message.data)
             case "pusher:unsubscribe":
                 return self._unsubscribe(message.data)
+            case "pusher:signin":
+                return self._signin(message.data)
             case event if event.startswith(("pusher:", "pusher_internal:")):
                 raise Refusal(f"Unsupported event received on socket: {shown(event)}")
             case _:
@@ -110,6 +124,12 @@ class Connection:
     def joined(self, join: Join) -> None:
         """The subscription has been carried out."""
         self.subscriptions[join.channel] = join.member.user_id if join.member else None
+        self.authorized = self.authorized or kind_of(join.channel).private
+
+    def signed_in(self, user: User) -> None:
+        """The sign-in has been carried out."""
+        self.user = user
+        self.authorized = True
 
     def left(self, channel: str) -> None:
         """The subscription has ended."""
@@ -119,81 +139,64 @@ class Connection:
         wanted = _read_subscribe(data, "pusher:subscribe")
         channel = wanted.channel
         limits = self.app.limits
+        if is_internal(channel):
+            return self._join_own(channel)
         if not is_channel_name(channel, limits.channel_name):
             length = ""
             if len(channel) > limits.channel_name:
                 length = f" ({len(channel)} > {limits.channel_name} characters)"
             text = f"Invalid channel name {shown(channel)}{length}"
-            raise _limit(text, channel[: limits.channel_name], 4009)
+            raise limit_reached(text, channel[: limits.channel_name], 4009)
         if channel in self.subscriptions:
             raise Refusal(f"Existing subscription to channel {channel}")
         most = limits.subscriptions_per_connection
         if most and len(self.subscriptions) >= most:
-            raise _limit(f"Connection has reached its limit of {most} subscriptions", channel, 4100)
+            text = f"Connection has reached its limit of {most} subscriptions"
+            raise limit_reached(text, channel, 4100)
         kind = kind_of(channel)
         if not kind.private:
             return Join(channel, None)
-        self._authorize(wanted, required=kind.presence)
+        channel_data = wanted.channel_data
+        if channel_data is not None and not isinstance(channel_data, str):
+            raise Refusal(f"Invalid channel_data for {channel}", channel=channel)
+        signed = channel_string(self.socket_id, channel, channel_data)
+        check_auth(self.app, wanted.auth, signed, purpose="subscription", channel=channel)
         if not kind.presence:
             return Join(channel, None)
-        return Join(channel, self._read_member(channel, wanted.channel_data))
+        if channel_data is not None:
+            return Join(channel, read_member(channel, channel_data, limits))
+        if self.user is None:
+            raise Refusal(
+                "Presence channel subscription must include channel_data", channel=channel
+            )
+        return Join(channel, Member(self.user.id, self.user.info))
 
-    def _authorize(self, wanted: _Subscribe, *, required: bool) -> None:
-        """Check the signature of a private or presence subscription (spec ``auth.md`` 1.3)."""
-        channel, auth, channel_data = wanted.channel, wanted.auth, wanted.channel_data
-        if not auth:
-            raise Refusal(f"Auth info required to subscribe to {channel}", channel=channel)
-        key, _, signature = auth.partition(":") if isinstance(auth, str) else ("", "", "")
-        if not key or not signature or ":" in signature:
+    def _join_own(self, channel: str) -> Join:
+        """The server-to-user channel, which needs no signature beyond the one of the sign-in."""
+        if self.user is None or channel != to_user(self.user.id):
             raise Refusal(
-                f"Auth value for subscription to {channel} is invalid: "
-                "should be of format 'key:signature'",
-                channel=channel,
+                f"Subscription to {shown(channel)[1:-1]} is not allowed", channel=channel[:200]
             )
-        token = self.app.token(key)
-        if token is None:
-            raise Refusal(
-                f"Invalid key in subscription auth data: {shown(key)}",
-                channel=channel,
-            )
-        if channel_data is None:
-            if required:
-                raise Refusal(
-                    "Presence channel subscription must include channel_data", channel=channel
-                )
-        elif not isinstance(channel_data, str):
-            raise _bad_channel_data(channel)
-        signed = channel_string(self.socket_id, channel, channel_data)
-        if not token.verifies(signature, signed.encode()):
-            raise Refusal(
-                f"Invalid signature: Expected HMAC SHA256 hex digest of {signed}, "
-                f"but got {signature[:128]}",
-                channel=channel,
-            )
+        if channel in self.subscriptions:
+            raise Refusal(f"Existing subscription to channel {channel}")
+        return Join(channel, None)
 
-    def _read_member(self, channel: str, channel_data: str) -> Member:
-        """Who joins a presence channel; read only after its signature matched."""
-        limits = self.app.limits
+    def _signin(self, data: Any) -> SignIn:
+        """Spec ``websocket-protocol.md`` 12.1."""
+        if not self.app.user_authentication:
+            raise Refusal("User authentication is not enabled for this app")
         try:
-            found = msgspec.convert(messages.parse(channel_data), _ChannelData)
+            wanted = _convert(data, _Signin)
         except ValueError:
-            raise _bad_channel_data(channel) from None
-        user_id = found.user_id
-        if isinstance(user_id, int) and not isinstance(user_id, bool):
-            user_id = str(user_id)
-        if not isinstance(user_id, str) or not 1 <= len(user_id) <= limits.user_id:
-            raise _bad_channel_data(channel)
-        if found.user_info is None:
-            return Member(user_id)
-        info = messages.compact(found.user_info)
-        if len(info) > limits.presence_user_object:
-            raise _limit(
-                f"user_info for {channel} exceeds {limits.presence_user_object} bytes "
-                f"({len(info)} bytes)",
-                channel,
-                4301,
-            )
-        return Member(user_id, info)
+            wanted = _Signin()
+        if not isinstance(wanted.user_data, str):
+            raise Refusal("Missing user_data in pusher:signin")
+        signed = user_string(self.socket_id, wanted.user_data)
+        check_auth(self.app, wanted.auth, signed, purpose="signin", channel=None)
+        user = read_user(wanted.user_data, self.app.limits)
+        if self.user is not None and self.user.id != user.id:
+            raise Refusal(f"Already signed in as another user than {shown(user.id)}")
+        return SignIn(user)
 
     def _unsubscribe(self, data: Any) -> Leave:
         channel = _read_subscribe(data, "pusher:unsubscribe").channel
@@ -251,11 +254,8 @@ class Connection:
 
 
 def _read_subscribe(data: Any, event: str) -> _Subscribe:
-    """Java sends the data of these events as a string, everybody else as an object."""
     try:
-        wanted = msgspec.convert(
-            messages.parse(data) if isinstance(data, str) else data, _Subscribe
-        )
+        wanted = _convert(data, _Subscribe)
     except ValueError:
         raise Refusal(f"Missing channel in {event}") from None
     if not isinstance(wanted.channel, str):
@@ -263,9 +263,10 @@ def _read_subscribe(data: Any, event: str) -> _Subscribe:
     return wanted
 
 
-def _bad_channel_data(channel: str) -> Refusal:
-    return Refusal(f"Invalid channel_data for {channel}", channel=channel)
+def _convert(data: Any, kind: type[_Data]) -> _Data:
+    """Java sends the data of our events as a string, everybody else as an object.
 
-
-def _limit(message: str, channel: str, status: int) -> Refusal:
-    return Refusal(message, channel=channel, kind="LimitReached", status=status)
+    Raises:
+        ValueError: it is neither.
+    """
+    return msgspec.convert(messages.parse(data) if isinstance(data, str) else data, kind)

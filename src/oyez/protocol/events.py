@@ -11,11 +11,22 @@ from typing import Any, TypeVar
 import msgspec
 
 from oyez.protocol.app import Limits
-from oyez.protocol.channels import is_channel_name
+from oyez.protocol.channels import TO_USER, is_channel_name
 from oyez.protocol.errors import BadRequest, PayloadTooLarge
 from oyez.protocol.requests import Query
 
-__all__ = ["Event", "Publication", "read_batch", "read_info", "read_publish", "shown", "utf8_size"]
+__all__ = [
+    "COUNTS",
+    "Event",
+    "Publication",
+    "check_user_id",
+    "read_batch",
+    "read_deprecated_publish",
+    "read_info",
+    "read_publish",
+    "shown",
+    "utf8_size",
+]
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 
@@ -114,6 +125,23 @@ def read_batch(body: bytes, limits: Limits) -> Publication:
     return Publication(events, info)
 
 
+def read_deprecated_publish(channel: str, body: bytes, query: Query, limits: Limits) -> Publication:
+    """Read ``POST /channels/{channel}/events``: the whole body is the data (spec 3.8).
+
+    Raises:
+        BadRequest: the body is not UTF-8, or a parameter is not allowed.
+        PayloadTooLarge: the data is longer than ``limits.event_data`` bytes.
+    """
+    try:
+        data = body.decode()
+    except UnicodeDecodeError:
+        raise BadRequest("Invalid body: it is not UTF-8") from None
+    fields = _EventBody(query.text("name"), data, socket_id=query.text("socket_id"))
+    _check_content(fields, limits)
+    _check_channel(channel, limits)
+    return Publication([Event(fields.name, channel, data, fields.socket_id)], [_NO_INFO])
+
+
 def read_info(value: object, known: frozenset[str]) -> frozenset[str]:
     """Read a comma-separated list of attributes; absent and empty are the same.
 
@@ -209,9 +237,25 @@ def _check_channel(channel: object, limits: Limits) -> None:
     if isinstance(channel, str):
         if is_channel_name(channel, limits.channel_name):
             return
+        if channel.startswith(TO_USER):
+            check_user_id(channel.removeprefix(TO_USER), limits)
+            return
         if len(channel) > limits.channel_name:
             raise BadRequest(
                 f"Invalid channel name: {shown(channel)} "
                 f"({len(channel)} > {limits.channel_name} characters)"
             )
     raise BadRequest(f"Invalid channel name: {shown(channel)}")
+
+
+def check_user_id(user_id: str, limits: Limits) -> None:
+    """Accept any user id of a length; one that nobody has simply finds no connections.
+
+    Raises:
+        BadRequest: it is empty or too long.
+    """
+    if not 1 <= len(user_id) <= limits.user_id:
+        raise BadRequest(
+            f"Invalid user id: {shown(user_id)} ({len(user_id)} characters, "
+            f"1 to {limits.user_id} are allowed)"
+        )

@@ -10,13 +10,18 @@ from typing import Any
 
 import msgspec
 
+from oyez.protocol.channels import connections_of, watchers_of
 from oyez.protocol.errors import Refusal
 from oyez.protocol.events import Event
 
 __all__ = [
+    "PING",
     "PONG",
+    "TERMINATION",
+    "WATCHLIST_EVENTS",
     "ClientMessage",
     "Member",
+    "cache_miss",
     "compact",
     "connection_established",
     "error",
@@ -26,10 +31,18 @@ __all__ = [
     "parse",
     "presence_data",
     "read",
+    "signin_success",
+    "subscription_count",
     "subscription_error",
     "subscription_succeeded",
+    "termination",
+    "watchlist_change",
+    "watchlist_states",
 ]
 
+TERMINATION = "oyez:terminate"
+WATCHLIST_EVENTS = "pusher_internal:watchlist_events"
+PING = b'{"event":"pusher:ping","data":"{}"}'
 PONG = b'{"event":"pusher:pong","data":"{}"}'
 
 
@@ -148,6 +161,46 @@ def member_removed(channel: str, user_id: str) -> Event:
     return Event("pusher_internal:member_removed", channel, data)
 
 
+def cache_miss(channel: str) -> bytes:
+    """To a new subscriber of a cache channel that has nothing to replay."""
+    return _encode(_Message("pusher:cache_miss", channel, "{}"))
+
+
+def subscription_count(channel: str, count: int) -> Event:
+    """The event for all subscribers when their number has changed."""
+    data = _encode({"subscription_count": count}).decode()
+    return Event("pusher_internal:subscription_count", channel, data)
+
+
+def signin_success(user_data: str) -> bytes:
+    """The answer to a sign-in: what was signed, byte for byte."""
+    data = _encode({"user_data": user_data}).decode()
+    return _encode(_Message("pusher:signin_success", data=data))
+
+
+def watchlist_states(online: Iterable[str], offline: Iterable[str]) -> bytes | None:
+    """Who of a watchlist is there, to the one who has just signed in; None if it is empty."""
+    lists = (("online", list(online)), ("offline", list(offline)))
+    events = [{"name": name, "user_ids": ids} for name, ids in lists if ids]
+    if not events:
+        return None
+    return _encode(_Message(WATCHLIST_EVENTS, data=_encode({"events": events}).decode()))
+
+
+def watchlist_change(user_id: str, *, online: bool) -> Event:
+    """The event for everybody who watches the user."""
+    change = {"name": "online" if online else "offline", "user_ids": [user_id]}
+    data = _encode({"events": [change]}).decode()
+    return Event(WATCHLIST_EVENTS, watchers_of(user_id), data)
+
+
+def termination(user_id: str) -> Event:
+    """The order to close all connections of a user; it never reaches a client."""
+    return Event(TERMINATION, connections_of(user_id), "")
+
+
 def event_text(event: Event) -> bytes:
     """An event as its subscribers get it."""
+    if event.name == WATCHLIST_EVENTS:  # it belongs to the connection, not to a channel
+        return _encode(_Message(event.name, data=event.data))
     return _encode(_Message(event.name, event.channel, event.data, event.user_id))

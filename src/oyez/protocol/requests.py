@@ -18,7 +18,7 @@ from oyez.protocol.app import App
 from oyez.protocol.errors import BadRequest, Unauthorized
 from oyez.protocol.signing import body_digest
 
-__all__ = ["Query", "SignedRequest", "verify"]
+__all__ = ["Query", "SignedRequest", "key_of", "verify"]
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -79,6 +79,18 @@ class SignedRequest(msgspec.Struct, frozen=True):
     query: bytes
     body: bytes
     prefix: bytes = b""
+
+
+def key_of(query: bytes) -> str:
+    """The app key that a request names, where its path names no app.
+
+    Raises:
+        Unauthorized: it names none.
+    """
+    key = dict(_read(query, plus_is_space=True)).get(b"auth_key")
+    if key is None:
+        raise Unauthorized("Missing parameter: auth_key")
+    return key.decode("utf-8", "replace")
 
 
 def verify(app: App, request: SignedRequest, now: float) -> Query:

@@ -20,7 +20,7 @@ from oyez.server.metrics import CONTENT_TYPE, Metrics, Ready
 
 __all__ = ["AdminServer", "admin_app"]
 
-_INDEX = "Oyez admin port: /metrics /healthz /readyz /up\n"
+_INDEX = "Oyez admin port: /metrics /stats /healthz /readyz /up\n"
 
 
 def admin_app(metrics: Metrics, node: Ready, pages: list[BaseRoute]) -> Starlette:
@@ -36,6 +36,9 @@ def admin_app(metrics: Metrics, node: Ready, pages: list[BaseRoute]) -> Starlett
     async def text(_: Request) -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE)
 
+    async def stats(_: Request) -> Response:
+        return JSONResponse({"apps": metrics.stats()})
+
     async def healthy(_: Request) -> Response:
         return JSONResponse({"health": "OK"})
 
@@ -47,6 +50,7 @@ def admin_app(metrics: Metrics, node: Ready, pages: list[BaseRoute]) -> Starlett
     return Starlette(
         routes=[
             Route("/metrics", text),
+            Route("/stats", stats),
             Route("/healthz", healthy),
             Route("/up", healthy),
             Route("/readyz", ready),

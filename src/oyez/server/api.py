@@ -12,7 +12,7 @@ import msgspec
 import structlog
 
 from oyez.protocol.app import App
-from oyez.protocol.channels import is_channel_name, kind_of
+from oyez.protocol.channels import is_channel_name, is_internal, kind_of
 from oyez.protocol.errors import (
     BadRequest,
     Forbidden,
@@ -20,23 +20,27 @@ from oyez.protocol.errors import (
     NotFound,
     PayloadTooLarge,
     RequestError,
+    Unauthorized,
     Unavailable,
 )
 from oyez.protocol.events import (
     COUNTS,
     Publication,
+    check_user_id,
     read_batch,
+    read_deprecated_publish,
     read_info,
     read_publish,
     shown,
 )
-from oyez.protocol.messages import compact
-from oyez.protocol.requests import Query, SignedRequest, verify
+from oyez.protocol.messages import compact, termination
+from oyez.protocol.requests import Query, SignedRequest, key_of, verify
 from oyez.server.apps import Apps
 from oyez.server.engine import Engine, EngineUnavailable, Occupancy
 from oyez.server.http import Response
 from oyez.server.http_reader import Request
-from oyez.server.metrics import Counters, Ready
+from oyez.server.metering import Metering
+from oyez.server.metrics import Ready
 
 __all__ = ["Api", "error_response"]
 
@@ -44,6 +48,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.api")
 
 _EMPTY = Response(200, b"{}")
 _NO_CONTENT = Response(204)
+_ACCEPTED = Response(202)
 _HEALTHY = Response(200, b'{"health":"OK"}')
 _NOT_FOUND = "404 NOT FOUND"
 _CORS = (
@@ -59,12 +64,16 @@ _CORS = (
 
 
 class Call(msgspec.Struct, frozen=True):
-    """A request that has been verified: by which app, with which parameters."""
+    """A request that has been verified: by which app, with which parameters.
+
+    Attributes:
+        name: the channel or user in the path.
+    """
 
     app: App
     query: Query
     body: bytes
-    channel: str = ""
+    name: str = ""
 
 
 Handler = Callable[[Call], Awaitable[Response]]
@@ -89,7 +98,7 @@ class Api:
         self,
         apps: Apps,
         engine: Engine,
-        counters: Counters,
+        metering: Metering,
         node: Ready,
         *,
         prefix: str = "",
@@ -97,7 +106,7 @@ class Api:
     ) -> None:
         self._apps = apps
         self._engine = engine
-        self._counters = counters
+        self._metering = metering
         self._node = node
         self._prefix = prefix.encode()
         self._origins = frozenset(origin.encode() for origin in cors_origins)
@@ -106,9 +115,12 @@ class Api:
             b"batch_events": (b"POST", self._publish_batch),
             b"channels": (b"GET", self._channels),
         }
-        self._channel_routes: dict[bytes, Route] = {
-            b"": (b"GET", self._channel),
-            b"users": (b"GET", self._users),
+        self._named_routes: dict[tuple[bytes, bytes], Route] = {
+            (b"channels", b""): (b"GET", self._channel),
+            (b"channels", b"users"): (b"GET", self._users),
+            (b"channels", b"events"): (b"POST", self._publish_deprecated),
+            (b"channels", b"stats"): (b"GET", self._channel_stats),
+            (b"users", b"terminate_connections"): (b"POST", self._terminate),
         }
 
     async def handle(self, request: Request) -> Response:
@@ -132,37 +144,53 @@ class Api:
         segments = path.split(b"/")[1:]
         if request.method == b"OPTIONS":
             return _NO_CONTENT
-        if len(segments) < 3 or segments[0] != b"apps":
+        if len(segments) < 3 or segments[0] not in (b"apps", b"users"):
             return self._health(request, path)
-        (method, handler), channel = self._route(segments)
+        (method, handler), name = self._route(segments)
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
-        app = self._apps.by_id(segments[1].decode("latin-1"))
-        if app is None:
-            raise NotFound(f"App {segments[1].decode('latin-1')[:40]} not found")
-        signed = SignedRequest(
-            request.method, request.path, request.query, request.body, self._prefix
-        )
+        app = self._find_app(segments, request.query)
         most = app.limits.http_request_body
         if len(request.body) > most:
             raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
+        signed = SignedRequest(
+            request.method, request.path, request.query, request.body, self._prefix
+        )
         query = verify(app, signed, time.time())
         if not app.enabled:
             raise Forbidden("App disabled")
-        return await handler(Call(app, query, request.body, channel))
+        if app.force_tls and not request.secure:
+            raise Forbidden("App only accepts requests over TLS, use https://")
+        return await handler(Call(app, query, request.body, name))
+
+    def _find_app(self, segments: list[bytes], query: bytes) -> App:
+        """The app in the path; the Python library's short path has it in the key only (3.10)."""
+        if segments[0] == b"users":
+            app = self._apps.by_key(key_of(query))
+            if app is None:
+                raise Unauthorized("Unknown auth_key")
+            return app
+        app_id = segments[1].decode("latin-1")
+        found = self._apps.by_id(app_id)
+        if found is None:
+            raise NotFound(f"App {app_id[:40]} not found")
+        return found
 
     def _route(self, segments: list[bytes]) -> tuple[Route, str]:
         """Find the handler; each segment is decoded by itself, so ``%2F`` makes no new one."""
         found: Route | None = None
-        channel = ""
+        name = b""
+        if segments[0] == b"users":
+            segments = [b"apps", b"", *segments]
         if len(segments) == 3:
             found = self._routes.get(segments[2])
-        elif len(segments) in (4, 5) and segments[2] == b"channels":
-            found = self._channel_routes.get(segments[4] if len(segments) == 5 else b"")
-            channel = unquote_to_bytes(segments[3]).decode("utf-8", "replace")
+        elif len(segments) in (4, 5):
+            action = segments[4] if len(segments) == 5 else b""
+            found = self._named_routes.get((segments[2], action))
+            name = unquote_to_bytes(segments[3])
         if found is None:
             raise NotFound(_NOT_FOUND)
-        return found, channel
+        return found, name.decode("utf-8", "replace")
 
     def _health(self, request: Request, path: bytes) -> Response:
         if path not in (b"/up", b"/healthz", b"/readyz"):
@@ -177,20 +205,37 @@ class Api:
 
     async def _publish(self, call: Call) -> Response:
         publication = read_publish(call.body, call.query, call.app.limits)
-        await self._engine.publish(call.app.id, publication.events)
-        self._counters.events += len(publication.events)
+        await self._accept(call.app, publication)
         if not publication.info[0]:
             return _EMPTY
         return _json({"channels": dict(await self._reported(call.app, publication))})
 
     async def _publish_batch(self, call: Call) -> Response:
         publication = read_batch(call.body, call.app.limits)
-        await self._engine.publish(call.app.id, publication.events)
-        self._counters.events += len(publication.events)
+        await self._accept(call.app, publication)
         if not any(publication.info):
             return _EMPTY
         reported = await self._reported(call.app, publication)
         return _json({"batch": [attributes for _, attributes in reported]})
+
+    async def _publish_deprecated(self, call: Call) -> Response:
+        publication = read_deprecated_publish(call.name, call.body, call.query, call.app.limits)
+        await self._accept(call.app, publication)
+        return _ACCEPTED
+
+    async def _accept(self, app: App, publication: Publication) -> None:
+        if self._metering.over_quota(app):
+            raise Forbidden("Over quota")
+        lifetime = app.limits.cache_entry_lifetime
+        await self._engine.publish(app.id, publication.events, cache_seconds=lifetime)
+        # An event that asks for attributes counts twice, as on the hosted service.
+        messages = len(publication.events) + sum(map(bool, publication.info))
+        self._metering[app.id].api_messages += messages
+
+    async def _terminate(self, call: Call) -> Response:
+        check_user_id(call.name, call.app.limits)
+        await self._engine.publish(call.app.id, (termination(call.name),))
+        return _EMPTY
 
     async def _reported(
         self, app: App, publication: Publication
@@ -228,22 +273,44 @@ class Api:
 
     async def _channel(self, call: Call) -> Response:
         _check_name(call)
-        info = read_info(call.query.text("info"), COUNTS)
-        if "user_count" in info and not kind_of(call.channel).presence:
+        kind = kind_of(call.name)
+        info = read_info(call.query.text("info"), COUNTS | {"cache"})
+        if "user_count" in info and not kind.presence:
             raise BadRequest(
                 "Cannot retrieve the user count unless the channel is a presence channel"
             )
+        if "cache" in info and not kind.cache:
+            raise BadRequest("Cannot retrieve the cache unless the channel is a cache channel")
         _check_counting(call.app, info)
-        counts = await self._engine.occupancy(call.app.id, call.channel)
+        counts = await self._engine.occupancy(call.app.id, call.name)
         attributes: dict[str, object] = {"occupied": counts.subscriptions > 0}
-        attributes.update(_applicable(call.app, call.channel, counts, info))
+        attributes.update(_applicable(call.app, call.name, counts, info))
+        if "cache" in info:
+            attributes["cache"] = await self._cached(call)
+        return _json(attributes)
+
+    async def _cached(self, call: Call) -> dict[str, object] | None:
+        cached = await self._engine.cached(call.app.id, call.name)
+        if cached is None:
+            return None
+        return {"data": cached.data, "ttl": max(1, int(cached.seconds))}
+
+    async def _channel_stats(self, call: Call) -> Response:
+        _check_name(call)
+        counts = await self._engine.occupancy(call.app.id, call.name)
+        attributes: dict[str, object] = {
+            "occupied": counts.subscriptions > 0,
+            "connection_count": counts.subscriptions,
+        }
+        if kind_of(call.name).presence:
+            attributes["user_count"] = counts.users
         return _json(attributes)
 
     async def _users(self, call: Call) -> Response:
         _check_name(call)
-        if not kind_of(call.channel).presence:
+        if not kind_of(call.name).presence:
             raise BadRequest("Users can only be retrieved for presence channels")
-        members = await self._engine.members(call.app.id, call.channel)
+        members = await self._engine.members(call.app.id, call.name)
         return _json({"users": [{"id": member.user_id} for member in members]})
 
     # Refusing.
@@ -284,10 +351,10 @@ def _json(value: object) -> Response:
 
 def _check_name(call: Call) -> None:
     limit = call.app.limits.channel_name
-    if not is_channel_name(call.channel, limit):
-        length = len(call.channel)
+    if not is_channel_name(call.name, limit):
+        length = len(call.name)
         detail = f" ({length} > {limit} characters)" if length > limit else ""
-        raise BadRequest(f"Invalid channel name: {shown(call.channel)}{detail}")
+        raise BadRequest(f"Invalid channel name: {shown(call.name)}{detail}")
 
 
 def _check_counting(app: App, info: frozenset[str]) -> None:
@@ -298,7 +365,9 @@ def _check_counting(app: App, info: frozenset[str]) -> None:
 
 
 def _applicable(app: App, channel: str, counts: Occupancy, info: frozenset[str]) -> dict[str, int]:
-    attributes = {}
+    attributes: dict[str, int] = {}
+    if is_internal(channel):
+        return attributes
     if "user_count" in info and kind_of(channel).presence:
         attributes["user_count"] = counts.users
     if "subscription_count" in info and app.subscription_count:

@@ -39,8 +39,11 @@ _MAY_BE_ZERO = frozenset(  # where zero means none or no limit
     {
         "client_events",
         "connections_per_app",
+        "messages_per_day",
         "messages_per_second",
+        "subscription_count_unthrottled",
         "subscriptions_per_connection",
+        "watchlist",
     }
 )
 
@@ -89,6 +92,28 @@ class AppSettings(_Strict):
     )
     subscription_count: bool = Field(
         default=True, description="Whether subscriptions are counted for the API."
+    )
+    user_authentication: bool = Field(default=True, description="Whether clients may sign in.")
+    watchlist_events: bool = Field(
+        default=True, description="Whether signed-in clients hear of their watchlist."
+    )
+    authorized_connections: bool = Field(
+        default=False,
+        description=(
+            "Whether a connection must sign in or join a private or presence channel in time; "
+            "else 4009."
+        ),
+    )
+    force_tls: bool = Field(
+        default=False,
+        description="Whether plain connections (4000) and requests (403) are refused.",
+    )
+    allowed_origins: tuple[str, ...] = Field(
+        default=(),
+        description=(
+            "Origins (`https://a.example`) or host patterns (`*.a.example`) that browsers may "
+            "connect from; else 4009. Empty for all."
+        ),
     )
     subscription_errors: bool = Field(
         default=True,
@@ -177,6 +202,16 @@ class Settings(BaseSettings):
     allow_sample_secret: bool = Field(
         default=False, description="Let `app-secret` be reachable from other machines."
     )
+    trust_proxy: bool = Field(
+        default=False,
+        description="Whether `X-Forwarded-Proto` of a proxy decides what came over TLS.",
+    )
+    tls_certificate: Path | None = Field(
+        default=None, description="PEM file with the certificate chain; serves TLS if set."
+    )
+    tls_key: Path | None = Field(
+        default=None, description="PEM file with the private key, if not in the other file."
+    )
     engine: Literal["memory"] = Field(default="memory", description="Where the state is kept.")
     transport: Literal["uvloop", "aiofastnet", "asyncio"] = Field(
         default="uvloop", description="How bytes are moved; aiofastnet needs the extra `fast`."
@@ -225,6 +260,8 @@ class Settings(BaseSettings):
                     f"the sample secret must not be reachable at {public[0]}: "
                     "configure an app of your own, or set allow_sample_secret"
                 )
+        if self.tls_key is not None and self.tls_certificate is None:
+            raise ValueError("tls_key without tls_certificate")
         return self
 
     @property

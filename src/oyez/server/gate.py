@@ -7,6 +7,8 @@ the 101 would look to browsers like a broken network, and they would try for eve
 import asyncio
 import secrets
 import sys
+from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -86,7 +88,7 @@ class Gate:
         transport.write(head)
         try:
             hello = self._read_hello(request)
-            app, version = self._admit(hello)
+            app, version = self._admit(hello, request)
         except ConnectionClosed as refusal:
             self._dismiss(transport, refusal)
             return None
@@ -107,7 +109,7 @@ class Gate:
         path = request.path.decode("latin-1").removeprefix(self._prefix)
         return read_hello(path, request.query.decode("latin-1"))
 
-    def _admit(self, hello: Hello) -> tuple[App, int]:
+    def _admit(self, hello: Hello, request: Request) -> tuple[App, int]:
         """The checks that need the apps, in the order of spec ``websocket-protocol.md`` 1."""
         app = self._apps.by_key(hello.key)
         version = hello.version
@@ -123,12 +125,22 @@ class Gate:
             )
         if not app.enabled:
             raise ConnectionClosed(CloseCode.APP_DISABLED, "Application disabled")
-        connected = len(self._services.hub.sockets.get(app.id, ()))
-        if 0 < app.limits.connections_per_app <= connected:
+        if app.force_tls and not request.secure:
+            raise ConnectionClosed(
+                CloseCode.TLS_ONLY,
+                "Application only accepts SSL connections, reconnect using wss://",
+            )
+        origin = request.headers.get(b"origin", b"").decode("latin-1")
+        if app.allowed_origins and origin and not _is_allowed(origin, app.allowed_origins):
+            raise ConnectionClosed(CloseCode.UNAUTHORIZED, "Origin not allowed")
+        hub = self._services.hub
+        connected = len(hub.sockets.get(app.id, ()))
+        full = 0 < app.limits.connections_per_app <= connected
+        if full or hub.metering.over_quota(app):
             raise ConnectionClosed(CloseCode.OVER_QUOTA, "Account over quota")
         if self.draining:
             raise ConnectionClosed(CloseCode.RECONNECT, "Server is shutting down")
-        if 0 < self._max_connections <= len(self._services.hub):
+        if 0 < self._max_connections <= len(hub):
             raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
         return app, version
 
@@ -143,6 +155,12 @@ class Gate:
             reason=refusal.reason,
             peer=_peer(transport),
         )
+
+
+def _is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
+    """Whether an Origin header is one of ``allowed``: whole, or by a pattern of its host."""
+    host = urlsplit(origin).hostname or ""
+    return any(origin == each or fnmatchcase(host, each.lower()) for each in allowed)
 
 
 def _websocket_limits(app: App, send_buffer: int) -> WebSocketLimits:

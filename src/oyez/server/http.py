@@ -47,6 +47,7 @@ class HttpServer:
         upgrade: takes over the transport of a WebSocket request and returns None, or refuses.
         refuse: makes the answer for a request that broke a rule of HTTP: status and sentence.
         count: told the status of each answer.
+        trust_proxy: whether ``X-Forwarded-Proto`` is believed.
         draining: when set, every answer closes its connection.
     """
 
@@ -56,6 +57,7 @@ class HttpServer:
     count: Callable[[int], None]
     limits: HttpLimits
     deadlines: Deadlines
+    trust_proxy: bool = False
     draining: bool = False
     connections: set["HttpConnection"] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -80,6 +82,7 @@ class HttpConnection(asyncio.Protocol):
         "_closed",
         "_reader",
         "_refused",
+        "_secure",
         "_server",
         "_since",
         "_transport",
@@ -98,6 +101,7 @@ class HttpConnection(asyncio.Protocol):
         self._answering = False
         self._write_paused = False
         self._closed = False  # nothing is read any more
+        self._secure = False
         self.bucket = 0
 
     # What the transport calls.
@@ -105,6 +109,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
+        self._secure = transport.get_extra_info("sslcontext") is not None
         self._server.connections.add(self)
         self._server.deadlines.set(self, self._since + self._server.limits.head_seconds)
 
@@ -173,6 +178,9 @@ class HttpConnection(asyncio.Protocol):
     # Answering.
 
     def _answer(self, request: Request) -> None:
+        request.secure = self._secure or (
+            self._server.trust_proxy and request.headers.get(b"x-forwarded-proto") == b"https"
+        )
         if request.upgraded is not None:
             self._upgrade(request, request.upgraded)
             return

@@ -67,10 +67,11 @@ class Request:
         path: still percent-encoded, without the query.
         query: what follows the first question mark.
         headers: names in lower case; repeated ones are joined with commas.
+        secure: whether it came over TLS, to us or to a proxy that is trusted.
         upgraded: what followed a request for a WebSocket in the same packet; else None.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "upgraded")
+    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "secure", "upgraded")
 
     def __init__(
         self, method: bytes, target: bytes, headers: dict[bytes, bytes], keep_alive: bool
@@ -82,6 +83,7 @@ class Request:
         self.headers = headers
         self.keep_alive = keep_alive
         self.body = b""
+        self.secure = False
         self.upgraded: bytes | None = None
 
 

@@ -13,9 +13,11 @@ import asyncio
 from collections.abc import Iterator
 from typing import Protocol
 
+from oyez.protocol.errors import CloseCode
 from oyez.protocol.events import Event
-from oyez.protocol.messages import event_text
+from oyez.protocol.messages import TERMINATION, event_text
 from oyez.server.frames import text_frame
+from oyez.server.metering import Metering, Usage
 
 __all__ = ["Hub", "Socket", "Writer"]
 
@@ -46,11 +48,13 @@ class Channel:
         subscribers: those who get events at once.
         held: those whose subscription is not acknowledged yet, with what they get afterwards.
         run: the frames collected for this channel in this turn, if any.
+        usage: of the channel's app, where deliveries are counted.
     """
 
-    __slots__ = ("held", "run", "subscribers")
+    __slots__ = ("held", "run", "subscribers", "usage")
 
-    def __init__(self) -> None:
+    def __init__(self, usage: Usage) -> None:
+        self.usage = usage
         self.subscribers: set[Writer] = set()
         self.held: dict[Writer, list[bytes]] = {}
         self.run: _Run | None = None
@@ -75,18 +79,21 @@ class Hub:
     Attributes:
         sockets: app id to socket id to socket; the only record of who is connected.
         channels: (app id, channel name) to its local subscribers.
-        deliveries: frames handed to subscribers since the start.
+        metering: where deliveries and the most connections at once are counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, metering: Metering) -> None:
+        self.metering = metering
         self.sockets: dict[str, dict[str, Socket]] = {}
         self.channels: dict[tuple[str, str], Channel] = {}
-        self.deliveries = 0
         self._runs: list[_Run] = []
 
     def connect(self, app_id: str, socket_id: str, socket: Socket) -> None:
         """A client is connected."""
-        self.sockets.setdefault(app_id, {})[socket_id] = socket
+        sockets = self.sockets.setdefault(app_id, {})
+        sockets[socket_id] = socket
+        usage = self.metering[app_id]
+        usage.peak_connections = max(usage.peak_connections, len(sockets))
 
     def disconnect(self, app_id: str, socket_id: str) -> None:
         """A client is gone; its subscriptions are removed one by one before or after this."""
@@ -111,7 +118,7 @@ class Hub:
         """
         channel = self.channels.get((app_id, name))
         if channel is None:
-            channel = self.channels[app_id, name] = Channel()
+            channel = self.channels[app_id, name] = Channel(self.metering[app_id])
         elif channel.run is not None:
             self.flush()  # what was published before the subscription is not for this socket
         channel.held[writer] = []
@@ -143,6 +150,9 @@ class Hub:
         channel = self.channels.get((app_id, event.channel))
         if channel is None:
             return
+        if event.name == TERMINATION:
+            self._terminate(app_id, channel)
+            return
         run = channel.run
         if run is None or run.size > _RUN_BYTES or not self._may_extend(run):
             run = self._open_run(channel)
@@ -151,6 +161,13 @@ class Hub:
         frame = text_frame(event_text(event))
         run.frames.append(frame)
         run.size += len(frame)
+
+    def _terminate(self, app_id: str, channel: Channel) -> None:
+        """Close the connections of a user, who are the subscribers of this channel."""
+        writers = channel.subscribers | channel.held.keys()
+        for socket in tuple(self.sockets.get(app_id, {}).values()):
+            if socket.writer in writers:
+                socket.close(CloseCode.UNAUTHORIZED, "You got disconnected by the app.")
 
     def flush_for(self, writer: Writer) -> None:
         """Write what is pending for this socket, before something is sent to it alone."""
@@ -175,7 +192,7 @@ class Hub:
                 self._write_with_skips(run, data, run.skips)
             for writer, held in channel.held.items():
                 held.append(_without(run, writer, data))
-            self.deliveries += len(frames) * len(channel.subscribers) - _skipped(run)
+            channel.usage.deliveries += len(frames) * len(channel.subscribers) - _skipped(run)
 
     def _open_run(self, channel: Channel) -> _Run:
         if not self._runs:

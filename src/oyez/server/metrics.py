@@ -15,6 +15,7 @@ from prometheus_client.registry import Collector
 
 from oyez import __version__
 from oyez.protocol.app import App
+from oyez.protocol.channels import is_internal
 from oyez.server.hub import Hub
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
@@ -28,16 +29,12 @@ class Counters:
 
     Attributes:
         requests: answered HTTP requests by status.
-        events: events accepted from the HTTP API.
-        client_events: events accepted from clients.
         opened: WebSocket connections accepted.
         closed: WebSocket connections ended, by close code.
         refusals: requests of clients that were refused.
     """
 
     requests: Counter[int] = field(default_factory=Counter)
-    events: int = 0
-    client_events: int = 0
     opened: int = 0
     closed: Counter[int] = field(default_factory=Counter)
     refusals: int = 0
@@ -67,6 +64,22 @@ class Metrics(Collector):
         """Everything in the Prometheus text format, `CONTENT_TYPE`."""
         return generate_latest(self._registry)
 
+    def stats(self) -> dict[str, dict[str, int]]:
+        """Usage per app id, for people and scripts that have no Prometheus."""
+        found = {}
+        for app in self._apps:
+            usage = self._hub.metering[app.id]
+            found[app.id] = {
+                "connections": len(self._hub.sockets.get(app.id, ())),
+                "peak_connections": usage.peak_connections,
+                "api_messages": usage.api_messages,
+                "client_messages": usage.client_messages,
+                "deliveries": usage.deliveries,
+                "messages_today": usage.messages_today,
+                "messages_per_day": app.limits.messages_per_day,
+            }
+        return found
+
     def collect(self) -> Iterator[Metric]:
         """See `prometheus_client.registry.Collector.collect`."""
         yield from self._gauges()
@@ -90,14 +103,20 @@ class Metrics(Collector):
         )
         occupied: Counter[str] = Counter()
         subscribed: Counter[str] = Counter()
-        for (app_id, _), channel in self._hub.channels.items():
+        for (app_id, name), channel in self._hub.channels.items():
+            if is_internal(name):
+                continue
             occupied[app_id] += 1
             subscribed[app_id] += len(channel.subscribers) + len(channel.held)
+        peak = GaugeMetricFamily(
+            "oyez_peak_connections", "Most connections at once since the start", labels=["app_id"]
+        )
         for app in self._apps:
             connections.add_metric([app.id], len(self._hub.sockets.get(app.id, ())))
+            peak.add_metric([app.id], self._hub.metering[app.id].peak_connections)
             channels.add_metric([app.id], occupied[app.id])
             subscriptions.add_metric([app.id], subscribed[app.id])
-        yield from (connections, channels, subscriptions)
+        yield from (connections, channels, subscriptions, peak)
 
     def _totals(self) -> Iterator[Metric]:
         counters = self._counters
@@ -115,9 +134,15 @@ class Metrics(Collector):
         yield closed
         for name, text, value in (
             ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),
-            ("oyez_events_published", "Events accepted from the HTTP API", counters.events),
-            ("oyez_client_events", "Events accepted from clients", counters.client_events),
-            ("oyez_deliveries", "Events written to subscribers", self._hub.deliveries),
             ("oyez_client_refusals", "Requests of clients that were refused", counters.refusals),
         ):
             yield CounterMetricFamily(name, text, value)
+        for name, text, attribute in (
+            ("oyez_api_messages", "Events accepted from the HTTP API", "api_messages"),
+            ("oyez_client_messages", "Events accepted from clients", "client_messages"),
+            ("oyez_deliveries", "Events written to subscribers", "deliveries"),
+        ):
+            family = CounterMetricFamily(name, text, labels=["app_id"])
+            for app in self._apps:
+                family.add_metric([app.id], getattr(self._hub.metering[app.id], attribute))
+            yield family

@@ -23,6 +23,7 @@ from oyez.server.gate import Gate
 from oyez.server.http import HttpConnection, HttpServer
 from oyez.server.http_reader import HttpLimits
 from oyez.server.hub import Hub, Socket
+from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
 from oyez.server.session import Services
 from oyez.server.welcome import welcome_pages
@@ -50,12 +51,13 @@ class Node:
         self.port = settings.port
         self.admin_port = settings.admin_port
         self.apps = Apps(each.app() for each in settings.apps)
-        self.hub = Hub()
+        self.metering = Metering(time.time())
+        self.hub = Hub(self.metering)
         self.counters = Counters()
         self.engine = MemoryEngine(self.hub.deliver)
         self.metrics = Metrics(self.apps, self.hub, self.counters, self)
         self._deadlines = Deadlines(time.monotonic())
-        self._services = Services(self.hub, self.engine, self.counters)
+        self._services = Services(self.hub, self.engine, self.counters, self._deadlines)
         self._gate = self._build_gate()
         self._http = self._build_http()
 
@@ -75,7 +77,7 @@ class Node:
         api = Api(
             self.apps,
             self.engine,
-            self.counters,
+            self.metering,
             self,
             prefix=settings.path_prefix,
             cors_origins=settings.cors_origins,
@@ -93,6 +95,7 @@ class Node:
                 idle_seconds=limits.idle_seconds,
             ),
             deadlines=self._deadlines,
+            trust_proxy=settings.trust_proxy,
         )
         server.tick(time.time())
         return server
@@ -156,6 +159,7 @@ class Node:
             try:
                 self._deadlines.advance(time.monotonic())
                 self._http.tick(time.time())
+                self.metering.tick(time.time())
             except Exception:
                 log.exception("bug in a deadline")
 

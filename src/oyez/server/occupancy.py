@@ -1,33 +1,117 @@
-"""What follows when a member comes or goes: the others are told.
+"""What follows when somebody joins or leaves: the others are told.
 
 The one place that reacts to the outcome of a join or a leave, whichever way it came about.
 """
 
-from oyez.protocol.messages import Member, member_added, member_removed
-from oyez.server.engine import Engine, Joined, Left
+import asyncio
 
-__all__ = ["after_join", "after_leave"]
+import structlog
+
+from oyez.protocol import messages
+from oyez.protocol.app import App
+from oyez.protocol.channels import is_internal, kind_of
+from oyez.protocol.events import Event
+from oyez.protocol.messages import Member
+from oyez.server import eager
+from oyez.server.deadlines import Deadlines
+from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
+
+__all__ = ["Announcer"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.occupancy")
 
 
-async def after_join(
-    engine: Engine, app_id: str, channel: str, joined: Joined, member: Member | None, socket_id: str
-) -> None:
-    """Announce a user's first connection to everybody but that connection.
+class Announcer:
+    """Tells subscribers who came, who went and how many they are.
 
-    Raises:
-        EngineUnavailable: the announcement was not accepted.
+    Args:
+        tasks: holds what waits for the engine.
     """
-    if joined.added and member is not None:
-        await engine.publish(app_id, (member_added(channel, member, socket_id),))
+
+    def __init__(
+        self, engine: Engine, deadlines: Deadlines, tasks: set[asyncio.Task[None]]
+    ) -> None:
+        self.engine = engine
+        self.deadlines = deadlines
+        self.tasks = tasks
+        self._throttled: dict[tuple[str, str], _Throttle] = {}
+
+    async def joined(
+        self, app: App, channel: str, joined: Joined, member: Member | None, socket_id: str
+    ) -> None:
+        """Announce a user's first connection to everybody but that connection, and the count.
+
+        Raises:
+            EngineUnavailable: an announcement was not accepted.
+        """
+        if joined.added and member is not None:
+            added = messages.member_added(channel, member, socket_id)
+            await self.engine.publish(app.id, (added,))
+        await self._count(app, channel, joined.subscriptions)
+
+    async def left(self, app: App, channel: str, left: Left, user_id: str | None) -> None:
+        """Announce that a user's last connection is gone, and the count.
+
+        Raises:
+            EngineUnavailable: an announcement was not accepted.
+        """
+        if left.vacated:
+            return
+        if left.removed and user_id is not None:
+            removed = messages.member_removed(channel, user_id)
+            await self.engine.publish(app.id, (removed,))
+        await self._count(app, channel, left.subscriptions)
+
+    async def _count(self, app: App, channel: str, count: int) -> None:
+        """Spec ``websocket-protocol.md`` 11: every change up to a size, then now and then."""
+        if not app.subscription_count or is_internal(channel) or kind_of(channel).presence:
+            return
+        throttle = self._throttled.get((app.id, channel))
+        if throttle is not None:
+            throttle.changed = True
+            return
+        if count > app.limits.subscription_count_unthrottled:
+            throttle = self._throttled[app.id, channel] = _Throttle(self, app, channel)
+            self.deadlines.set(throttle, self.deadlines.now + throttle.seconds)
+        await self.engine.publish(app.id, (messages.subscription_count(channel, count),))
+
+    def forget(self, app_id: str, channel: str) -> None:
+        """The channel has been quiet for a while."""
+        del self._throttled[app_id, channel]
 
 
-async def after_leave(
-    engine: Engine, app_id: str, channel: str, left: Left, user_id: str | None
-) -> None:
-    """Announce that a user's last connection is gone.
+class _Throttle:
+    """A large channel whose count was told a moment ago."""
 
-    Raises:
-        EngineUnavailable: the announcement was not accepted.
-    """
-    if left.removed and user_id is not None and not left.vacated:
-        await engine.publish(app_id, (member_removed(channel, user_id),))
+    def __init__(self, announcer: Announcer, app: App, channel: str) -> None:
+        self.bucket = 0
+        self.changed = False
+        self.seconds = app.limits.subscription_count_throttle
+        self._announcer = announcer
+        self._app = app
+        self._channel = channel
+
+    def expire(self, now: float) -> float | None:
+        """Tell the count of now if it has changed, else throttle no longer."""
+        if not self.changed:
+            self._announcer.forget(self._app.id, self._channel)
+            return None
+        self.changed = False
+        eager.run(self._tell(), _done, self._announcer.tasks)
+        return now + self.seconds
+
+    async def _tell(self) -> bool:
+        """Always True, for `oyez.server.eager`."""
+        engine = self._announcer.engine
+        try:
+            occupancy = await engine.occupancy(self._app.id, self._channel)
+            event: Event = messages.subscription_count(self._channel, occupancy.subscriptions)
+            if occupancy.subscriptions:
+                await engine.publish(self._app.id, (event,))
+        except EngineUnavailable as error:
+            log.warning("engine away during a count", channel=self._channel, error=str(error))
+        return True
+
+
+def _done(_: bool) -> None:
+    """Nobody waits for it."""

@@ -8,21 +8,26 @@ files where protocol errors become bytes.
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 import structlog
 
 from oyez.protocol import messages
-from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, Reply
+from oyez.protocol.authorization import User
+from oyez.protocol.channels import kind_of
+from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, Reply, SignIn
 from oyez.protocol.errors import CloseCode, Refusal
-from oyez.server import eager, occupancy
+from oyez.protocol.events import Event
+from oyez.server import eager
+from oyez.server.deadlines import Deadlines
 from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined
 from oyez.server.frames import text_frame
 from oyez.server.hub import Hub, Writer
 from oyez.server.metrics import Counters
-from oyez.server.websocket import WebSocket
+from oyez.server.occupancy import Announcer
+from oyez.server.signin import SignedIn
 
-__all__ = ["Services", "Session"]
+__all__ = ["ClientSocket", "Services", "Session"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
@@ -40,7 +45,29 @@ class Services:
     hub: Hub
     engine: Engine
     counters: Counters
+    deadlines: Deadlines
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    announcer: Announcer = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.announcer = Announcer(self.engine, self.deadlines, self.tasks)
+
+
+class ClientSocket(Protocol):
+    """The transport of a session: a WebSocket, or one of the HTTP fallbacks."""
+
+    @property
+    def writer(self) -> Writer:
+        """Where ready frames go, also those of the hub."""
+
+    def send(self, data: bytes) -> None:
+        """Send ready frames; nothing happens once closing has begun."""
+
+    def close(self, code: int, reason: str) -> None:
+        """Begin to close."""
+
+    def resume(self) -> None:
+        """Go on with the messages that were held back."""
 
 
 class Session:
@@ -58,7 +85,9 @@ class Session:
         "_opened_at",
         "_peer",
         "_services",
-        "_websocket",
+        "_signed_in",
+        "_socket",
+        "bucket",
         "writer",
     )
 
@@ -66,15 +95,17 @@ class Session:
         self,
         services: Services,
         connection: Connection,
-        websocket: WebSocket,
+        socket: ClientSocket,
         *,
         client: str,
         peer: str,
     ) -> None:
-        self.writer: Writer = websocket.writer
+        self.writer = socket.writer
         self._services = services
         self._connection = connection
-        self._websocket = websocket
+        self._socket = socket
+        self._signed_in: SignedIn | None = None
+        self.bucket = 0
         self._client = client
         self._peer = peer
         self._opened_at = time.monotonic()
@@ -87,6 +118,16 @@ class Session:
         self._services.counters.opened += 1
         timeout = connection.app.limits.activity_timeout
         self._send(messages.connection_established(connection.socket_id, timeout))
+        if connection.app.authorized_connections:
+            deadlines = self._services.deadlines
+            allowed = connection.app.limits.authorized_connections_timeout
+            deadlines.set(self, deadlines.now + allowed)
+
+    def expire(self, now: float) -> float | None:
+        """The time to be authorized is over (spec ``websocket-protocol.md`` 12.5)."""
+        if not self._connection.authorized:
+            self.close(CloseCode.UNAUTHORIZED, "Connection not authorized within timeout")
+        return None
 
     def received(self, text: bytes) -> bool:
         """See `oyez.server.websocket.Listener.received`."""
@@ -95,7 +136,7 @@ class Session:
 
     def close(self, code: int, reason: str) -> None:
         """Close from our side: shutting down, or told to by the app."""
-        self._websocket.close(code, reason)
+        self._socket.close(code, reason)
 
     def farewell(self, code: int, reason: str) -> bytes:
         """See `oyez.server.websocket.Listener.farewell` (spec ``websocket-protocol.md`` 5.1)."""
@@ -109,10 +150,13 @@ class Session:
         connection, services = self._connection, self._services
         services.counters.closed[code] += 1
         services.hub.disconnect(connection.app.id, connection.socket_id)
+        services.deadlines.discard(self)
         subscriptions = len(connection.subscriptions)
         for channel in connection.subscriptions:
             services.hub.remove(connection.app.id, channel, self.writer)
-        eager.run(self._leave_all(), _nothing, services.tasks)
+        if self._signed_in is not None:
+            self._signed_in.withdraw()
+        eager.run(self._leave_all(), _done, services.tasks)
         log.info(
             "connection closed",
             app_id=connection.app.id,
@@ -137,12 +181,12 @@ class Session:
             self._refuse(Refusal("Service unavailable, try again later"))
         except Exception:
             log.exception("bug in a session", socket_id=self._connection.socket_id)
-            self._websocket.close(CloseCode.INTERNAL_ERROR, "Internal error")
+            self._socket.close(CloseCode.INTERNAL_ERROR, "Internal error")
         return True
 
     def _resume(self, _: bool) -> None:
         """A message that had to wait is done; those behind it may follow."""
-        self._websocket.resume()
+        self._socket.resume()
 
     async def _perform(self, action: Action) -> None:
         match action:
@@ -153,8 +197,11 @@ class Session:
             case Leave():
                 await self._leave(action)
             case Publish(event):
-                self._services.counters.client_events += 1
-                await self._services.engine.publish(self._connection.app.id, (event,))
+                app_id = self._connection.app.id
+                await self._services.engine.publish(app_id, (event,))
+                self._services.hub.metering[app_id].client_messages += 1
+            case SignIn(user):
+                await self._sign_in(user)
 
     async def _join(self, join: Join) -> None:
         """Enter the hub before the engine is asked, so that no event falls between the two."""
@@ -183,19 +230,49 @@ class Session:
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
+        if kind_of(channel).cache:
+            self._replay(channel, joined)
         services.hub.release(app_id, channel, self.writer)
         await self._announce(join, joined)
 
+    def _replay(self, channel: str, joined: Joined) -> None:
+        """The last event of a cache channel, or that there is none (spec 10)."""
+        cached = joined.cached
+        if cached is None:
+            self._send(messages.cache_miss(channel))
+        else:
+            self._send(messages.event_text(Event(cached.name, channel, cached.data)))
+
     async def _announce(self, join: Join, joined: Joined) -> None:
         connection = self._connection
-        await occupancy.after_join(
-            self._services.engine,
-            connection.app.id,
-            join.channel,
-            joined,
-            join.member,
-            connection.socket_id,
+        await self._services.announcer.joined(
+            connection.app, join.channel, joined, join.member, connection.socket_id
         )
+
+    async def _sign_in(self, user: User) -> None:
+        """Spec ``websocket-protocol.md`` 12.1 and 12.3; the same user again is simply told so."""
+        connection, services = self._connection, self._services
+        if connection.user is not None:
+            self._send(messages.signin_success(user.data))
+            return
+        signed_in = SignedIn(services.hub, services.engine, connection.app, user, self.writer)
+        self._signed_in = signed_in
+        try:
+            await signed_in.enter()
+        except EngineUnavailable:
+            self._signed_in = None
+            signed_in.withdraw()
+            raise
+        connection.signed_in(user)
+        self._send(messages.signin_success(user.data))
+        if user.excess:
+            most = connection.app.limits.watchlist
+            text = f"Watchlist limit exceeded. Only the first {most} user IDs are accepted."
+            self._send(messages.error(4302, text))
+        states = await signed_in.watch()
+        if states is not None:
+            self._send(states)
+        signed_in.release()
 
     async def _leave(self, leave: Leave) -> None:
         self._services.hub.remove(self._connection.app.id, leave.channel, self.writer)
@@ -211,17 +288,22 @@ class Session:
                 await self._depart(channel, user_id)
             except EngineUnavailable as error:  # it counts us out by itself when it is back
                 log.warning("engine away during a leave", channel=channel, error=str(error))
+        if self._signed_in is not None:
+            try:
+                await self._signed_in.leave()
+            except EngineUnavailable as error:
+                log.warning("engine away during a sign-out", error=str(error))
         return True
 
     async def _depart(self, channel: str, user_id: str | None) -> None:
-        app_id, engine = self._connection.app.id, self._services.engine
-        left = await engine.leave(app_id, channel, user_id)
-        await occupancy.after_leave(engine, app_id, channel, left, user_id)
+        app, services = self._connection.app, self._services
+        left = await services.engine.leave(app.id, channel, user_id)
+        await services.announcer.left(app, channel, left, user_id)
 
     def _send(self, text: bytes) -> None:
         """Write to this client alone, after what is already on its way to it."""
         self._services.hub.flush_for(self.writer)
-        self._websocket.send(text_frame(text))
+        self._socket.send(text_frame(text))
 
     def _refuse(self, refusal: Refusal) -> None:
         """Both messages of spec ``websocket-protocol.md`` 6.2."""
@@ -234,5 +316,5 @@ class Session:
             )
 
 
-def _nothing(_: Any) -> None:
-    """The end of work whose result nobody waits for."""
+def _done(_: bool) -> None:
+    """Nobody waits for it."""

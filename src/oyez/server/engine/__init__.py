@@ -7,6 +7,7 @@ The contract, which ``tests/engine/contract.py`` checks for every engine:
   publishing per channel and publisher. When it raises, nobody gets the event.
 - `join` and `leave` report a user's first connection and last connection of a presence channel
   exactly once in the whole deployment, and likewise a channel's first and last subscription.
+- Channels whose names begin with ``#`` work like any other but are in no list.
 - Users are counted as users, not as connections; counts are those of the whole deployment.
 - A method that cannot do its work raises `EngineUnavailable` and has changed nothing.
 - Methods may be run without a task (``server/eager.py``): an engine that waits does so in a task
@@ -22,6 +23,7 @@ from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 
 __all__ = [
+    "Cached",
     "ChannelFull",
     "Deliver",
     "Engine",
@@ -50,18 +52,31 @@ class Occupancy(msgspec.Struct, frozen=True):
     users: int = 0
 
 
+class Cached(msgspec.Struct, frozen=True):
+    """The last event of a cache channel; ``seconds`` are those it will still be kept."""
+
+    name: str
+    data: str
+    seconds: float
+
+
 class Joined(msgspec.Struct, frozen=True):
     """The outcome of a join.
 
     Attributes:
         occupied: this was the channel's first subscription.
+        subscriptions: how many the channel has now.
         added: this was the user's first connection on the channel.
         members: all members, the joining one included, in the order they came.
+        cached: what a cache channel replays. An event published meanwhile is either this one or
+            delivered after the join, never both and never neither.
     """
 
     occupied: bool
+    subscriptions: int = 1
     added: bool = False
     members: tuple[Member, ...] = ()
+    cached: Cached | None = None
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -69,10 +84,12 @@ class Left(msgspec.Struct, frozen=True):
 
     Attributes:
         vacated: this was the channel's last subscription.
+        subscriptions: how many the channel still has.
         removed: this was the user's last connection on the channel.
     """
 
     vacated: bool
+    subscriptions: int = 0
     removed: bool = False
 
 
@@ -85,8 +102,15 @@ class Engine(Protocol):
     async def __aexit__(self, *exc_info: object) -> None:
         """Take this node out of the deployment: its subscriptions end."""
 
-    async def publish(self, app_id: str, events: Sequence[Event]) -> None:
+    async def publish(
+        self, app_id: str, events: Sequence[Event], *, cache_seconds: int = 0
+    ) -> None:
         """Accept events in this order, all or none.
+
+        Args:
+            cache_seconds: how long an event on a cache channel is kept for those who subscribe
+                later, whether or not somebody is subscribed now; 0 for events of clients and of
+                the server itself.
 
         Raises:
             EngineUnavailable: none of them was accepted.
@@ -119,7 +143,14 @@ class Engine(Protocol):
         """
 
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
-        """The occupied channels whose names start with ``prefix``.
+        """The occupied channels whose names start with ``prefix``, less the internal ones.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+
+    async def cached(self, app_id: str, channel: str) -> Cached | None:
+        """The last event of a cache channel, None if there is none or it has expired.
 
         Raises:
             EngineUnavailable: the store does not answer.

@@ -1,11 +1,14 @@
 """The engine of a single process: nothing waits, nothing can be away."""
 
-from collections.abc import Sequence
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Self
 
+from oyez.protocol.channels import is_internal, kind_of
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
-from oyez.server.engine import ChannelFull, Deliver, Joined, Left, Occupancy
+from oyez.server.engine import Cached, ChannelFull, Deliver, Joined, Left, Occupancy
 
 __all__ = ["MemoryEngine"]
 
@@ -27,26 +30,87 @@ class _Channel:
         self.subscriptions = 0
         self.members: dict[str, _Presence] | None = None  # made by the first member
 
+    def add(self, member: Member, max_members: int) -> bool:
+        """Count one more connection of a member; whether it is the first.
+
+        Raises:
+            ChannelFull: there are ``max_members`` others.
+        """
+        if self.members is None:
+            self.members = {}
+        presence = self.members.get(member.user_id)
+        added = presence is None
+        if presence is None:
+            if len(self.members) >= max_members:
+                raise ChannelFull
+            presence = self.members[member.user_id] = _Presence(member)
+        presence.connections += 1
+        return added
+
+    def all_members(self) -> tuple[Member, ...]:
+        return tuple(each.member for each in (self.members or {}).values())
+
     def occupancy(self) -> Occupancy:
         return Occupancy(self.subscriptions, len(self.members or ()))
 
 
-class MemoryEngine:
-    """Keeps `oyez.server.engine.Engine` in dictionaries of this process."""
+class _Cache:
+    """The last events of one app's cache channels, oldest first, so what has expired is in front.
 
-    def __init__(self, deliver: Deliver) -> None:
+    They are kept as long as they may be replayed, whether or not anybody is subscribed.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._events: OrderedDict[str, tuple[float, Event]] = OrderedDict()
+
+    def put(self, event: Event, seconds: int) -> None:
+        now = self._clock()
+        self._events[event.channel] = (now + seconds, event)
+        self._events.move_to_end(event.channel)
+        while self._events:
+            oldest = next(iter(self._events))
+            if self._events[oldest][0] > now:
+                break
+            del self._events[oldest]
+
+    def get(self, channel: str) -> Cached | None:
+        expires, event = self._events.get(channel, (0.0, None))
+        seconds = expires - self._clock()
+        if event is None or seconds <= 0:
+            return None
+        return Cached(event.name, event.data, seconds)
+
+
+class MemoryEngine:
+    """Keeps `oyez.server.engine.Engine` in dictionaries of this process.
+
+    Args:
+        deliver: called with each event as it is published.
+        clock: seconds that only go forward, for what is cached.
+    """
+
+    def __init__(self, deliver: Deliver, clock: Callable[[], float] = time.monotonic) -> None:
         self._deliver = deliver
         self._apps: dict[str, dict[str, _Channel]] = {}
+        self._caches: dict[str, _Cache] = {}
+        self._clock = clock
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         self._apps.clear()
+        self._caches.clear()
 
-    async def publish(self, app_id: str, events: Sequence[Event]) -> None:
+    async def publish(
+        self, app_id: str, events: Sequence[Event], *, cache_seconds: int = 0
+    ) -> None:
         """See `oyez.server.engine.Engine.publish`."""
         for event in events:
+            if cache_seconds and kind_of(event.channel).cache:
+                cache = self._caches.setdefault(app_id, _Cache(self._clock))
+                cache.put(event, cache_seconds)
             self._deliver(app_id, event)
 
     async def join(
@@ -58,22 +122,15 @@ class MemoryEngine:
         occupied = found is None
         if found is None:
             found = _Channel()
-        if member is None:
-            channels[channel] = found
-            found.subscriptions += 1
-            return Joined(occupied)
-        if found.members is None:
-            found.members = {}
-        presence = found.members.get(member.user_id)
-        added = presence is None
-        if presence is None:
-            if len(found.members) >= max_members:
-                raise ChannelFull
-            presence = found.members[member.user_id] = _Presence(member)
+        added = False
+        members: tuple[Member, ...] = ()
+        if member is not None:
+            added = found.add(member, max_members)
+            members = found.all_members()
         channels[channel] = found
-        presence.connections += 1
         found.subscriptions += 1
-        return Joined(occupied, added, tuple(each.member for each in found.members.values()))
+        cached = await self.cached(app_id, channel) if kind_of(channel).cache else None
+        return Joined(occupied, found.subscriptions, added, members, cached)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
@@ -92,7 +149,7 @@ class MemoryEngine:
             del channels[channel]
             if not channels:
                 del self._apps[app_id]
-        return Left(vacated, removed)
+        return Left(vacated, found.subscriptions, removed)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.Engine.occupancy`."""
@@ -104,12 +161,15 @@ class MemoryEngine:
         return {
             name: channel.occupancy()
             for name, channel in self._apps.get(app_id, {}).items()
-            if name.startswith(prefix)
+            if name.startswith(prefix) and not is_internal(name)
         }
 
     async def members(self, app_id: str, channel: str) -> tuple[Member, ...]:
         """See `oyez.server.engine.Engine.members`."""
         found = self._apps.get(app_id, {}).get(channel)
-        if found is None or found.members is None:
-            return ()
-        return tuple(each.member for each in found.members.values())
+        return found.all_members() if found else ()
+
+    async def cached(self, app_id: str, channel: str) -> Cached | None:
+        """See `oyez.server.engine.Engine.cached`."""
+        cache = self._caches.get(app_id)
+        return cache.get(channel) if cache else None
