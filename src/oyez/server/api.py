@@ -340,7 +340,6 @@ class Api:
         return Response(
             response.status,
             response.body,
-            response.content_type,
             (*response.headers, (b"Access-Control-Allow-Origin", origin), *_CORS),
         )
 

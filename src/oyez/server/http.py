@@ -24,17 +24,17 @@ _STATUS = {
     for status in HTTPStatus
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_JSON = b"application/json"
 _NO_CONTENT = 204
 _LINGER = 2  # seconds for a client to read a last answer
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer; ``headers`` are written as given, after the ones every answer has."""
+    """An answer in JSON; ``headers`` are written as given, after the ones every answer has."""
 
     status: int
     body: bytes = b""
-    content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
 
 
@@ -62,10 +62,16 @@ class HttpServer:
     connections: set["HttpConnection"] = field(default_factory=set)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     date: bytes = b""
+    ok_head: bytes = b""
 
     def tick(self, unix_time: float) -> None:
         """Renew the Date header; call it about once a second."""
         self.date = formatdate(unix_time, usegmt=True).encode()
+        self.ok_head = b"%b%b\r\nContent-Type: %b\r\nContent-Length: " % (
+            _STATUS[200],
+            self.date,
+            _JSON,
+        )
 
     def drain(self) -> None:
         """Close idle connections now and busy ones after their answer."""
@@ -199,7 +205,12 @@ class HttpConnection(asyncio.Protocol):
         if transport is None or transport.is_closing():
             return
         keep_alive = request.keep_alive and not server.draining
-        transport.write(_encode(request, response, server.date, keep_alive=keep_alive))
+        usual = response.status == 200 and not response.headers and keep_alive
+        if usual and b"connection" not in request.headers:
+            body = b"" if request.method == b"HEAD" else response.body
+            transport.write(b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body))
+        else:
+            transport.write(_encode(request, response, server.date, keep_alive=keep_alive))
         self._since = server.deadlines.now
         if not keep_alive:
             self._finish(transport)
@@ -284,7 +295,7 @@ def _encode(request: Request, response: Response, date: bytes, *, keep_alive: bo
     return b"%b%b\r\nContent-Type: %b\r\nContent-Length: %d%b%b\r\n\r\n%b" % (
         _STATUS[response.status],
         date,
-        response.content_type,
+        _JSON,
         len(body),
         connection,
         extra,

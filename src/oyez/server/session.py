@@ -60,6 +60,10 @@ class ClientSocket(Protocol):
     def writer(self) -> Writer:
         """Where ready frames go, also those of the hub."""
 
+    @property
+    def descriptor(self) -> int:
+        """See `oyez.server.hub.Socket.descriptor`."""
+
     def send(self, data: bytes) -> None:
         """Send ready frames; nothing happens once closing has begun."""
 
@@ -88,6 +92,7 @@ class Session:
         "_signed_in",
         "_socket",
         "bucket",
+        "descriptor",
         "writer",
     )
 
@@ -101,6 +106,7 @@ class Session:
         peer: str,
     ) -> None:
         self.writer = socket.writer
+        self.descriptor = socket.descriptor
         self._services = services
         self._connection = connection
         self._socket = socket
@@ -232,7 +238,7 @@ class Session:
         self._send(messages.subscription_succeeded(channel, data))
         if kind_of(channel).cache:
             self._replay(channel, joined)
-        services.hub.release(app_id, channel, self.writer)
+        services.hub.release(app_id, channel, self.writer, self.descriptor)
         await self._announce(join, joined)
 
     def _replay(self, channel: str, joined: Joined) -> None:

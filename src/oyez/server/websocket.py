@@ -87,6 +87,7 @@ class WebSocket(asyncio.Protocol):
         "_seen_at",
         "_state",
         "bucket",
+        "descriptor",
         "writer",
     )
 
@@ -94,6 +95,7 @@ class WebSocket(asyncio.Protocol):
         self, transport: asyncio.Transport, limits: WebSocketLimits, deadlines: Deadlines
     ) -> None:
         self.writer = transport
+        self.descriptor = _plain_socket(transport)
         self.bucket = 0
         self._limits = limits
         self._deadlines = deadlines
@@ -238,3 +240,15 @@ class WebSocket(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.closed(code, reason)
+
+
+def _plain_socket(transport: asyncio.Transport) -> int:
+    """The descriptor of a TCP socket whose bytes are those of the protocol, else -1.
+
+    Every transport calls ``connection_lost`` before it closes the descriptor, and nothing is
+    written to a WebSocket after that, so the descriptor is never another connection's.
+    """
+    if transport.get_extra_info("sslcontext") is not None:
+        return -1
+    connection = transport.get_extra_info("socket")
+    return -1 if connection is None else int(connection.fileno())

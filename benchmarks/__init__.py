@@ -1,0 +1,1 @@
+"""What the server costs: `python -m benchmarks.run` measures it and prints the table."""

@@ -1,0 +1,127 @@
+"""The two C programs: compiling them, starting them on a core, and giving them orders."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+import os
+import select
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+SOURCES = Path(__file__).parent
+BUILD = SOURCES / "build"
+ANSWER_TIMEOUT_S = 150  # a little more than loadgen's own limit for an order
+STOP_TIMEOUT_S = 5
+
+
+class BenchmarkError(Exception):
+    """The measurement cannot go on; the message is meant for whoever started it."""
+
+
+def compile_programs() -> None:
+    """Compiles loadgen and send_loop into the build folder."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        raise BenchmarkError(
+            "gcc was not found: the load generator is written in C, so install gcc "
+            "(Debian: apt-get install gcc libc6-dev) and run this again."
+        )
+    BUILD.mkdir(exist_ok=True)
+    for program, sources in {
+        "loadgen": ("loadgen.c", "clients.c", "loop.c", "wire.c"),
+        "send_loop": ("send_loop.c",),
+    }.items():
+        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / program)]
+        built = subprocess.run(
+            [*command, *(str(SOURCES / source) for source in sources)],
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        if built.returncode:
+            raise BenchmarkError(f"gcc could not compile {program}:\n{built.stderr}")
+
+
+def pinned_to(core: int) -> functools.partial[None]:
+    """For `preexec_fn`: the child, and every thread it will have, runs on this core only."""
+    return functools.partial(os.sched_setaffinity, 0, {core})
+
+
+class Program:
+    """A running C program that answers each line on its input with one line of JSON."""
+
+    def __init__(self, name: str, *arguments: str, core: int) -> None:
+        self.name = name
+        self._process = subprocess.Popen(
+            [str(BUILD / name), *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=pinned_to(core),
+        )
+        self._received = b""
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def read(self) -> dict[str, Any]:
+        """The next line of the program; BenchmarkError with its last words if it has ended."""
+        assert self._process.stdout is not None
+        deadline = time.monotonic() + ANSWER_TIMEOUT_S
+        while b"\n" not in self._received:
+            left = max(0.0, deadline - time.monotonic())
+            if not select.select([self._process.stdout], [], [], left)[0]:
+                raise BenchmarkError(f"{self.name} did not answer for {ANSWER_TIMEOUT_S} s.")
+            chunk = os.read(self._process.stdout.fileno(), 65536)
+            if not chunk:
+                raise BenchmarkError(self._last_words())
+            self._received += chunk
+        line, self._received = self._received.split(b"\n", 1)
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def order(self, events: int, in_flight: int) -> dict[str, Any]:
+        """Has one section done and returns its figures."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(f"{events} {in_flight}\n".encode())
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise BenchmarkError(self._last_words()) from None
+        return self.read()
+
+    def stop(self) -> None:
+        """The end of its input ends the program."""
+        for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):
+            assert pipe is not None
+            with contextlib.suppress(BrokenPipeError):  # an order that it did not live to read
+                pipe.close()
+        try:
+            self._process.wait(STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        status = self._process.wait(STOP_TIMEOUT_S)
+        words = self._process.stderr.read().decode(errors="replace").strip()
+        return f"{self.name} ended with status {status}: {words or 'without a word'}"

@@ -1,0 +1,96 @@
+"""`python -m benchmarks.run`: measures Oyez on one core from another, and prints the tables."""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import QUICK, Bench, Plan
+from benchmarks.programs import BenchmarkError, compile_programs
+from benchmarks.report import markdown, write_into_readme
+from benchmarks.server import oyez_server
+
+EXIT_CANNOT_MEASURE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark; 0, or 2 with a sentence on stderr when it cannot be done."""
+    options = _parser().parse_args(arguments)
+    plan = QUICK if options.quick else Plan()
+    if options.rounds:
+        plan = replace(plan, rounds=options.rounds)
+    if options.sleeping_receivers:
+        plan = replace(plan, receivers_sleep=True)
+    try:
+        text = _measure(plan, transport=options.transport)
+    except BenchmarkError as error:
+        print(f"benchmark: {error}", file=sys.stderr)
+        return EXIT_CANNOT_MEASURE
+    print(text)
+    if options.write:
+        write_into_readme(text)
+    return 0
+
+
+def _measure(plan: Plan, *, transport: str | None) -> str:
+    compile_programs()
+    server_core, generator_core = _cores()
+    bench = Bench(
+        functools.partial(oyez_server, core=server_core, transport=transport),
+        plan=plan,
+        server_core=server_core,
+        generator_core=generator_core,
+    )
+    before = _processor_times()
+    figures = bench.run(lambda what: print(f"measuring {what} …", file=sys.stderr, flush=True))
+    return markdown(
+        figures,
+        plan=plan,
+        settings=f"transport {transport or 'default'}; server on core {server_core}, "
+        f"load generator on core {generator_core}, "
+        f"{'asleep' if plan.receivers_sleep else 'awake'} while it waits",
+        stolen_percent=_stolen_percent(before, _processor_times()),
+    )
+
+
+def _cores() -> tuple[int, int]:
+    """One core for the server, another for everything else; the runner itself moves there too."""
+    usable = sorted(os.sched_getaffinity(0))
+    if len(usable) < 2:
+        raise BenchmarkError("two CPU cores are needed, one for the server and one for the load.")
+    server_core, generator_core = usable[:2]
+    os.sched_setaffinity(0, {generator_core})
+    return server_core, generator_core
+
+
+def _processor_times() -> list[int]:
+    return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+
+
+def _stolen_percent(before: Sequence[int], after: Sequence[int]) -> float:
+    """The share that the host of a virtual machine kept for others (proc(5), "steal")."""
+    passed = [late - early for early, late in zip(before, after, strict=True)]
+    return 100 * passed[7] / max(1, sum(passed[:8]))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a smoke test of about 20 seconds")
+    parser.add_argument("--rounds", type=int, help="rounds of each measurement")
+    parser.add_argument("--transport", help="passed on to `oyez serve`")
+    parser.add_argument(
+        "--sleeping-receivers",
+        action="store_true",
+        help="let the load generator sleep: adds the cost of waking it to the server's",
+    )
+    parser.add_argument("--write", action="store_true", help="put the tables into README.md")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
