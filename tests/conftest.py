@@ -99,7 +99,7 @@ def launch(*arguments: str, environment: dict[str, str] | None = None) -> Runnin
             line = server.wait_for_log("listening", seconds=0.5)
             server.port, server.admin_port = line["port"], line["admin_port"]
             return server
-    process.kill()
+    server.stop(signal.SIGKILL)
     raise AssertionError(f"the server did not start: {server.log}")
 
 

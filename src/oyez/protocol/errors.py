@@ -14,7 +14,7 @@
     ├── Refusal                 a client's request is refused, its connection stays open
     └── ConnectionClosed        the connection is closed with a code
 
-They become bytes in exactly two files: ``server/api.py`` and ``server/session.py``.
+They become bytes in ``server/api.py`` and ``server/session.py``; refused handshakes in ``gate.py``.
 """
 
 from enum import IntEnum

@@ -89,6 +89,7 @@ class Api:
     """Answers the requests of one node.
 
     Args:
+        fallbacks: answers what is no API request but may be one of a fallback transport.
         prefix: path before ``/apps/`` to strip, for servers mounted below a path.
         cors_origins: origins that may read answers in a browser; ``*`` for all. Usually none:
             requests come from backends that hold the secret.
@@ -100,6 +101,7 @@ class Api:
         engine: Engine,
         metering: Metering,
         node: Ready,
+        fallbacks: Callable[[Request], Response | None],
         *,
         prefix: str = "",
         cors_origins: Iterable[str] = (),
@@ -108,6 +110,7 @@ class Api:
         self._engine = engine
         self._metering = metering
         self._node = node
+        self._fallbacks = fallbacks
         self._prefix = prefix.encode()
         self._origins = frozenset(origin.encode() for origin in cors_origins)
         self._routes: dict[bytes, Route] = {
@@ -142,6 +145,10 @@ class Api:
         if self._prefix and path.startswith(self._prefix):
             path = path[len(self._prefix) :]
         segments = path.split(b"/")[1:]
+        if segments and segments[0] in (b"app", b"pusher"):
+            response = self._fallbacks(request)
+            if response is not None:
+                return response
         if request.method == b"OPTIONS":
             return _NO_CONTENT
         if len(segments) < 3 or segments[0] not in (b"apps", b"users"):

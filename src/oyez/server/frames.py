@@ -16,6 +16,7 @@ __all__ = [
     "close_frame",
     "frame",
     "read_close",
+    "split_frames",
     "text_frame",
 ]
 
@@ -68,6 +69,19 @@ def close_frame(code: int | None = None, reason: str = "") -> bytes:
         return frame(_CLOSE, b"")
     text = reason.encode()[:123].decode("utf-8", "ignore").encode()
     return frame(_CLOSE, code.to_bytes(2) + text)
+
+
+def split_frames(data: bytes) -> Iterator[tuple[Opcode, bytes]]:
+    """The frames that this file made: unmasked, final and whole."""
+    position = 0
+    while position < len(data):
+        opcode, size = _OPCODES[data[position] & 0x0F], data[position + 1]
+        start = position + 2
+        if size >= 126:
+            extended = start + (2 if size == 126 else 8)
+            size, start = int.from_bytes(data[start:extended]), extended
+        yield opcode, data[start : start + size]
+        position = start + size
 
 
 EMPTY_PING = frame(_PING, b"")

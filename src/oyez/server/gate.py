@@ -10,6 +10,7 @@ import sys
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
+import msgspec
 import structlog
 
 from oyez.protocol import messages
@@ -22,11 +23,11 @@ from oyez.server.deadlines import Deadlines
 from oyez.server.frames import text_frame
 from oyez.server.http import Response
 from oyez.server.http_reader import Request
-from oyez.server.session import Services, Session
+from oyez.server.session import ClientSocket, Services, Session
 from oyez.server.upgrade import UpgradeRefused, accept
 from oyez.server.websocket import WebSocket, WebSocketLimits
 
-__all__ = ["Gate"]
+__all__ = ["Dismissed", "Gate", "Guest"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
@@ -37,17 +38,27 @@ _REFUSED = WebSocketLimits(
 )
 
 
-class _Dismissed:
+class Dismissed:
     """The listener of a connection that was not let in: nothing it says matters."""
 
     def received(self, text: bytes) -> bool:
+        """Nothing is done about it."""
         return True
 
     def farewell(self, code: int, reason: str) -> bytes:
+        """The refusal as an event, for clients that do not read close codes."""
         return text_frame(messages.error(code, reason))
 
     def closed(self, code: int, reason: str) -> None:
-        pass
+        """There is nothing to clean up."""
+
+
+class Guest(msgspec.Struct, frozen=True):
+    """A client that is let in: its app, protocol version, and name for the log."""
+
+    app: App
+    version: int
+    client: str
 
 
 class Gate:
@@ -86,30 +97,41 @@ class Gate:
             body = messages.compact({"error": str(refused), "code": refused.status})
             return Response(refused.status, body, headers=_WHAT_WE_SPEAK)
         transport.write(head)
+        path = request.path.decode("latin-1").removeprefix(self._prefix)
         try:
-            hello = self._read_hello(request)
-            app, version = self._admit(hello, request)
+            guest = self.admit(request, path)
         except ConnectionClosed as refusal:
-            self._dismiss(transport, refusal)
+            websocket = WebSocket(transport, _REFUSED, self._deadlines)
+            websocket.start(Dismissed())
+            websocket.close(refusal.code, refusal.reason)
             return None
-        websocket = WebSocket(transport, self._limits[app.id], self._deadlines)
-        connection = Connection(app, _new_socket_id(), version)
-        session = Session(
-            self._services,
-            connection,
-            websocket,
-            client=sys.intern(hello.client),
-            peer=_peer(transport),
-        )
+        websocket = WebSocket(transport, self._limits[guest.app.id], self._deadlines)
+        session = self.session(guest, websocket, _peer(transport))
         websocket.start(session)
         session.open()
         return None
 
-    def _read_hello(self, request: Request) -> Hello:
-        path = request.path.decode("latin-1").removeprefix(self._prefix)
-        return read_hello(path, request.query.decode("latin-1"))
+    def admit(self, request: Request, path: str) -> Guest:
+        """Let a client in whose connection was asked for at ``path``, below any prefix.
 
-    def _admit(self, hello: Hello, request: Request) -> tuple[App, int]:
+        Raises:
+            ConnectionClosed: why it is not let in.
+        """
+        try:
+            hello = read_hello(path, request.query.decode("latin-1"))
+            app, version = self._check(hello, request)
+        except ConnectionClosed as refusal:
+            self._services.counters.closed[refusal.code] += 1
+            log.info("connection refused", code=refusal.code.value, reason=refusal.reason)
+            raise
+        return Guest(app, version, sys.intern(hello.client))
+
+    def session(self, guest: Guest, socket: ClientSocket, peer: str) -> Session:
+        """The session of a client that was let in, on its socket; not open yet."""
+        connection = Connection(guest.app, _new_socket_id(), guest.version)
+        return Session(self._services, connection, socket, client=guest.client, peer=peer)
+
+    def _check(self, hello: Hello, request: Request) -> tuple[App, int]:
         """The checks that need the apps, in the order of spec ``websocket-protocol.md`` 1."""
         app = self._apps.by_key(hello.key)
         version = hello.version
@@ -143,18 +165,6 @@ class Gate:
         if 0 < self._max_connections <= len(hub):
             raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
         return app, version
-
-    def _dismiss(self, transport: asyncio.Transport, refusal: ConnectionClosed) -> None:
-        websocket = WebSocket(transport, _REFUSED, self._deadlines)
-        websocket.start(_Dismissed())
-        websocket.close(refusal.code, refusal.reason)
-        self._services.counters.closed[refusal.code] += 1
-        log.info(
-            "connection refused",
-            code=refusal.code.value,
-            reason=refusal.reason,
-            peer=_peer(transport),
-        )
 
 
 def _is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:

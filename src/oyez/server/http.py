@@ -11,31 +11,52 @@ from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
 from http import HTTPStatus
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
 from oyez.server.http_reader import HttpLimits, HttpRefused, Phase, Request, RequestReader
 
-__all__ = ["HttpConnection", "HttpServer", "Response"]
+__all__ = ["HttpConnection", "HttpServer", "Response", "Stream"]
 
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode()
     for status in HTTPStatus
 }
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_CLOSE = b"\r\nConnection: close"
 _JSON = b"application/json"
 _NO_CONTENT = 204
+_MOST_WAITING = 100  # pipelined requests, beyond which no more are read
 _LINGER = 2  # seconds for a client to read a last answer
+
+
+class Stream(Protocol):
+    """Writes the body of an answer piece by piece, as it has something to say."""
+
+    def attached(self, connection: "HttpConnection") -> None:
+        """The head is written; use `HttpConnection.write_piece` and `end_stream`."""
+
+    def resumed(self) -> None:
+        """The client has read enough for more to be written."""
+
+    def detached(self) -> None:
+        """The client is gone, before `HttpConnection.end_stream`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer in JSON; ``headers`` are written as given, after the ones every answer has."""
+    """An answer, in JSON unless it has a ``stream``.
+
+    Attributes:
+        headers: written as given, after the ones every answer has.
+        stream: what writes the body, instead of ``body``.
+    """
 
     status: int
     body: bytes = b""
     headers: tuple[tuple[bytes, bytes], ...] = ()
+    stream: Stream | None = None
 
 
 @dataclass(slots=True)
@@ -91,6 +112,8 @@ class HttpConnection(asyncio.Protocol):
         "_secure",
         "_server",
         "_since",
+        "_stream",
+        "_streamed",
         "_transport",
         "_waiting",
         "_write_paused",
@@ -108,6 +131,8 @@ class HttpConnection(asyncio.Protocol):
         self._write_paused = False
         self._closed = False  # nothing is read any more
         self._secure = False
+        self._stream: Stream | None = None
+        self._streamed: Request | None = None  # the request that the stream answers
         self.bucket = 0
 
     # What the transport calls.
@@ -122,6 +147,9 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The transport is gone; an answer still being made has nowhere to go."""
         self._release()
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.detached()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
@@ -145,6 +173,8 @@ class HttpConnection(asyncio.Protocol):
                 self._waiting.extend(requests)
         if self._waiting or self._refused is not None:
             self._proceed()
+        if len(self._waiting) > _MOST_WAITING and self._transport is not None:
+            self._transport.pause_reading()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: neither do we read its requests."""
@@ -155,7 +185,10 @@ class HttpConnection(asyncio.Protocol):
     def resume_writing(self) -> None:
         """The client reads again."""
         self._write_paused = False
-        self._proceed()
+        if self._stream is not None:
+            self._stream.resumed()
+        else:
+            self._proceed()
 
     def expire(self, now: float) -> float | None:
         """Enforce the time limit of the current phase."""
@@ -204,6 +237,9 @@ class HttpConnection(asyncio.Protocol):
         server.count(response.status)
         if transport is None or transport.is_closing():
             return
+        if response.stream is not None:
+            self._begin_stream(request, response, response.stream)
+            return
         keep_alive = request.keep_alive and not server.draining
         usual = response.status == 200 and not response.headers and keep_alive
         if usual and b"connection" not in request.headers:
@@ -229,6 +265,48 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(self._refused)
         elif not self._closed:
             self._transport.resume_reading()
+
+    # Streaming.
+
+    @property
+    def writable(self) -> bool:
+        """Whether more of a stream should be written now."""
+        return not self._write_paused
+
+    def write_piece(self, data: bytes) -> None:
+        """Write a part of the body of the stream."""
+        if self._transport is not None and self._streamed is not None:
+            chunked = self._streamed.keep_alive
+            self._transport.write(b"%x\r\n%b\r\n" % (len(data), data) if chunked else data)
+
+    def end_stream(self) -> None:
+        """The body is complete."""
+        transport, request = self._transport, self._streamed
+        self._stream = self._streamed = None
+        if transport is None or request is None:
+            return
+        self._answering = False
+        self._since = self._server.deadlines.now
+        if not request.keep_alive:
+            self._finish(transport)
+            return
+        transport.write(b"0\r\n\r\n")
+        if self._server.draining:
+            self._finish(transport)
+        else:
+            self._proceed()
+
+    def _begin_stream(self, request: Request, response: Response, stream: Stream) -> None:
+        """HTTP/1.0 has no chunks: there the end of the body is the end of the connection."""
+        if self._transport is None:
+            return
+        head = [_STATUS[response.status], self._server.date]
+        head += [b"\r\n%b: %b" % header for header in response.headers]
+        head.append(b"\r\nTransfer-Encoding: chunked" if request.keep_alive else _CLOSE)
+        self._transport.write(b"".join(head) + b"\r\n\r\n")
+        self._stream, self._streamed = stream, request
+        self._answering = True
+        stream.attached(self)
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
         transport = self._transport
@@ -285,7 +363,7 @@ class HttpConnection(asyncio.Protocol):
 def _encode(request: Request, response: Response, date: bytes, *, keep_alive: bool) -> bytes:
     body, connection, extra = response.body, b"", b""
     if not keep_alive:
-        connection = b"\r\nConnection: close"
+        connection = _CLOSE
     elif request.headers.get(b"connection", b"").lower() == b"keep-alive":
         connection = b"\r\nConnection: keep-alive"  # HTTP/1.0 clients wait for it
     if response.headers:

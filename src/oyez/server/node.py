@@ -6,8 +6,10 @@ import random
 import resource
 import signal
 import socket
+import ssl
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import structlog
 from starlette.routing import BaseRoute
@@ -19,6 +21,7 @@ from oyez.server.apps import Apps
 from oyez.server.config import SAMPLE_SECRET, Settings
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine.memory import MemoryEngine
+from oyez.server.fallback import Fallbacks
 from oyez.server.gate import Gate
 from oyez.server.http import HttpConnection, HttpServer
 from oyez.server.http_reader import HttpLimits
@@ -58,6 +61,7 @@ class Node:
         self.metrics = Metrics(self.apps, self.hub, self.counters, self)
         self._deadlines = Deadlines(time.monotonic())
         self._services = Services(self.hub, self.engine, self.counters, self._deadlines)
+        self._tls = load_tls(settings) if settings.tls_certificate else None
         self._gate = self._build_gate()
         self._http = self._build_http()
 
@@ -74,11 +78,18 @@ class Node:
 
     def _build_http(self) -> HttpServer:
         settings, limits = self.settings, self.settings.limits
+        fallbacks = Fallbacks(
+            self._gate,
+            self._deadlines,
+            prefix=settings.path_prefix,
+            send_buffer=limits.send_buffer,
+        )
         api = Api(
             self.apps,
             self.engine,
             self.metering,
             self,
+            fallbacks.handle,
             prefix=settings.path_prefix,
             cors_origins=settings.cors_origins,
         )
@@ -122,6 +133,19 @@ class Node:
             finally:
                 await self._drain(listener)
 
+    def reload(self) -> None:
+        """Use renewed certificate files for new connections; those that are open stay."""
+        if self._tls is None:
+            log.info("nothing to reload")
+            return
+        try:
+            load_tls(self.settings)  # a bad pair must not break the one in use
+            self._tls.load_cert_chain(_certificate(self.settings), self.settings.tls_key)
+        except ValueError as error:
+            log.error("certificate not reloaded", error=str(error))
+        else:
+            log.info("certificate reloaded")
+
     def _pages(self) -> list[BaseRoute]:
         """The welcome page, as long as there is an app that everybody may use anyway."""
         for app in self.apps:
@@ -144,10 +168,12 @@ class Node:
             import aiofastnet
 
             server: asyncio.Server = await aiofastnet.create_server(
-                loop, self._connection, sock=listening, backlog=settings.backlog
+                loop, self._connection, sock=listening, backlog=settings.backlog, ssl=self._tls
             )
             return server
-        return await loop.create_server(self._connection, sock=listening, backlog=settings.backlog)
+        return await loop.create_server(
+            self._connection, sock=listening, backlog=settings.backlog, ssl=self._tls
+        )
 
     def _connection(self) -> HttpConnection:
         return HttpConnection(self._http)
@@ -219,6 +245,7 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop)
+    loop.add_signal_handler(signal.SIGHUP, node.reload)
     with contextlib.suppress(asyncio.CancelledError):
         async with node.running():
             log.info(
@@ -230,10 +257,32 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 apps=[app.id for app in node.apps],
                 engine=node.settings.engine,
                 transport=node.settings.transport,
+                tls=node.settings.tls_certificate is not None,
                 file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )
             started()
             await asked.wait()
+
+
+def load_tls(settings: Settings) -> ssl.SSLContext:
+    """A server's TLS context with the configured certificate.
+
+    Raises:
+        ValueError: a file cannot be read, or they do not belong together.
+    """
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(_certificate(settings), settings.tls_key)
+    except OSError as error:
+        files = [str(file) for file in (settings.tls_certificate, settings.tls_key) if file]
+        raise ValueError(f"cannot use {' and '.join(files)} for TLS: {error}") from error
+    return context
+
+
+def _certificate(settings: Settings) -> Path:
+    if settings.tls_certificate is None:
+        raise ValueError("no tls_certificate is configured")
+    return settings.tls_certificate
 
 
 def raise_file_limit() -> None:

@@ -1,0 +1,312 @@
+"""The HTTP fallbacks of pusher-js, for clients behind proxies that break WebSockets.
+
+``xhr_streaming`` and ``xhr`` (polling) carry messages to the client, ``xhr_send`` carries them
+back, in the framing of SockJS (spec ``websocket-protocol.md`` 13). To a session this is a socket
+like any other: ready WebSocket frames are taken apart again and sent as lines. A session lives on
+one node.
+"""
+
+import asyncio
+import re
+from collections import deque
+
+import msgspec
+
+from oyez.protocol import messages
+from oyez.protocol.errors import CloseCode, ConnectionClosed
+from oyez.server.deadlines import Deadlines
+from oyez.server.frames import Opcode, read_close, split_frames
+from oyez.server.gate import Dismissed, Gate, Guest
+from oyez.server.http import HttpConnection, Response
+from oyez.server.http_reader import Request
+from oyez.server.websocket import Listener
+
+__all__ = ["Fallbacks"]
+
+_PATH = re.compile(r"(?:/pusher)?(/app/[^/]+)/[^/]{1,10}/([^/]{1,64})/(xhr_streaming|xhr|xhr_send)")
+_INBOX = 1_000  # messages of one client that wait for the engine
+_ABSENCE = 10  # seconds without a receiving request after which a client is gone
+_HEARTBEAT = 25  # seconds of silence after which proxies might cut a request
+_CORS = ((b"Access-Control-Allow-Origin", b"*"),)
+_STREAM = (
+    (b"Content-Type", b"application/javascript; charset=UTF-8"),
+    (b"Cache-Control", b"no-store, no-transform"),
+    (b"X-Accel-Buffering", b"no"),
+    *_CORS,
+)
+_PREFLIGHT = (
+    *_CORS,
+    (b"Access-Control-Allow-Methods", b"POST, OPTIONS"),
+    (b"Access-Control-Allow-Headers", b"Content-Type"),
+    (b"Access-Control-Max-Age", b"86400"),
+)
+_texts = msgspec.json.Decoder(list[str])
+
+
+class Fallbacks:
+    """All sessions over HTTP of this node.
+
+    Args:
+        prefix: path before ``/app/`` or ``/pusher/app/`` to strip.
+        send_buffer: most bytes waiting for one client.
+    """
+
+    def __init__(self, gate: Gate, deadlines: Deadlines, *, prefix: str, send_buffer: int) -> None:
+        self.gate = gate
+        self.deadlines = deadlines
+        self.send_buffer = send_buffer
+        self._prefix = prefix
+        self._sockets: dict[tuple[str, str], FallbackSocket] = {}
+
+    def handle(self, request: Request) -> Response | None:
+        """Answer a request of a fallback transport; None if it is none."""
+        path = request.path.decode("latin-1").removeprefix(self._prefix)
+        found = _PATH.fullmatch(path)
+        if found is None:
+            return None
+        app_path, name, kind = found.groups()
+        if request.method == b"OPTIONS":
+            return Response(204, headers=_PREFLIGHT)
+        if request.method != b"POST":
+            return _error(405, "405 METHOD NOT ALLOWED")
+        address = (app_path, name)
+        if kind == "xhr_send":
+            return self._send(address, request.body)
+        return self._receive(address, request, polling=kind == "xhr")
+
+    def forget(self, address: tuple[str, str]) -> None:
+        """The session is over and the client has been told."""
+        self._sockets.pop(address, None)
+
+    def _send(self, address: tuple[str, str], body: bytes) -> Response:
+        socket = self._sockets.get(address)
+        if socket is None:
+            return _error(404, "No such session")
+        try:
+            texts = _texts.decode(body)
+        except (ValueError, RecursionError):
+            return _error(400, "Expected a JSON array of strings")
+        socket.receive(texts)
+        return Response(204, headers=_CORS)
+
+    def _receive(self, address: tuple[str, str], request: Request, *, polling: bool) -> Response:
+        socket = self._sockets.get(address)
+        if socket is None:
+            socket = self._open(address, request)
+        return Response(200, headers=_STREAM, stream=_Receiver(socket, polling=polling))
+
+    def _open(self, address: tuple[str, str], request: Request) -> "FallbackSocket":
+        """A new session, or one that only says why the client is not let in."""
+        try:
+            guest = self.gate.admit(request, address[0])
+        except ConnectionClosed as refusal:
+            refused = self._sockets[address] = FallbackSocket(self, address, None)
+            refused.start(Dismissed())
+            refused.close(refusal.code, refusal.reason)
+            return refused
+        socket = self._sockets[address] = FallbackSocket(self, address, guest)
+        session = self.gate.session(guest, socket, "http")
+        socket.start(session)
+        session.open()
+        return socket
+
+
+class FallbackSocket:
+    """A client connection made of requests, as a session and the hub see it."""
+
+    def __init__(self, fallbacks: Fallbacks, address: tuple[str, str], guest: Guest | None) -> None:
+        self.writer = self
+        self.descriptor = -1
+        self.bucket = 0
+        self._fallbacks = fallbacks
+        self._address = address
+        self._guest = guest
+        self._listener: Listener | None = None
+        self._lines: list[bytes] = [b"o\n"]
+        self._size = 0
+        self._receiver: _Receiver | None = None
+        self._inbox: deque[str] = deque()  # held back by the listener
+        self._waiting = False  # for the listener
+        self._seen_at = self._left_at = self._wrote_at = fallbacks.deadlines.now
+        self._probed_at = 0.0
+
+    def start(self, listener: Listener) -> None:
+        """``listener`` hears of everything from now on."""
+        self._listener = listener
+        self._fallbacks.deadlines.set(self, self._seen_at + _ABSENCE)
+
+    # What the session and the hub call.
+
+    def write(self, data: bytes) -> None:
+        """Queue ready frames as lines for the next or the current receiving request."""
+        texts = []
+        for opcode, payload in split_frames(data):
+            if opcode is Opcode.TEXT:
+                texts.append(payload.decode())
+            elif opcode is Opcode.CLOSE:
+                self._add(b"c", list(read_close(payload)))
+        if texts:
+            self._add(b"a", texts)
+        if self._size > self._fallbacks.send_buffer and self._listener is not None:
+            reason = "Too slow to keep up with its channels"
+            asyncio.get_running_loop().call_soon(self.close, CloseCode.OVER_CAPACITY, reason)
+
+    def get_write_buffer_size(self) -> int:
+        """Bytes that are queued."""
+        return self._size
+
+    def send(self, data: bytes) -> None:
+        """Send ready frames; nothing happens once closing has begun."""
+        if self._listener is not None:
+            self.write(data)
+
+    def close(self, code: int, reason: str) -> None:
+        """End the session; the client learns it with its current or next receiving request."""
+        if self._listener is None:
+            return
+        farewell = self._listener.farewell(code, reason)
+        self._end(code, reason)
+        if farewell:
+            self.write(farewell)
+        self._add(b"c", [code, reason])
+        self._fallbacks.deadlines.set(self, self._fallbacks.deadlines.now + _ABSENCE)
+
+    def resume(self) -> None:
+        """The listener is ready for the next message."""
+        if self._waiting:
+            self._waiting = False
+            self._hand_over()
+
+    # What the requests call.
+
+    def receive(self, texts: list[str]) -> None:
+        """Messages of the client; an empty list only says that it is alive."""
+        self._seen_at = self._fallbacks.deadlines.now
+        if self._guest is None:
+            return
+        limit = self._guest.app.limits.inbound_websocket_message
+        for text in texts:
+            if len(text.encode()) > limit:
+                self.close(CloseCode.TOO_BIG, f"Message too big ({len(text)} > {limit} bytes)")
+                return
+        self._inbox.extend(texts)
+        if len(self._inbox) > _INBOX:
+            self.close(CloseCode.OVER_CAPACITY, f"Too many messages ({len(self._inbox)} waiting)")
+        self._hand_over()
+
+    def attach(self, receiver: "_Receiver") -> None:
+        """A receiving request is here; it replaces an older one that has not ended yet."""
+        if self._receiver is not None:
+            self._receiver.end()
+        self._receiver = receiver
+        self._seen_at = self._fallbacks.deadlines.now
+        self.flush()
+
+    def detach(self, receiver: "_Receiver") -> None:
+        """A receiving request has ended."""
+        if self._receiver is receiver:
+            self._receiver = None
+            self._left_at = self._fallbacks.deadlines.now
+
+    def flush(self) -> None:
+        """Hand what is queued to the receiving request, if there is one that can take it."""
+        receiver = self._receiver
+        if receiver is None or not receiver.writable or not self._lines:
+            return
+        data = b"".join(self._lines)
+        self._lines, self._size = [], 0
+        self._wrote_at = self._fallbacks.deadlines.now
+        receiver.write(data)
+        if self._listener is None:
+            receiver.end()
+            self._fallbacks.forget(self._address)
+            self._fallbacks.deadlines.discard(self)
+
+    def expire(self, now: float) -> float | None:
+        """Notice clients that are gone, and keep proxies from cutting silent requests."""
+        if self._listener is None or self._guest is None:
+            self._fallbacks.forget(self._address)
+            return None
+        if self._receiver is None and now - self._left_at >= _ABSENCE:
+            self._end(1006, "Connection lost")
+            self._fallbacks.forget(self._address)
+            return None
+        self._probe(now, self._guest)
+        if self._receiver is not None and now - self._wrote_at >= _HEARTBEAT:
+            self._lines.append(b"h\n")
+            self.flush()
+        return None if self._listener is None else now + _ABSENCE / 2
+
+    def _probe(self, now: float, guest: Guest) -> None:
+        """Spec ``websocket-protocol.md`` 4: protocol 4 cannot be asked and is given a day."""
+        limits, quiet = guest.app.limits, now - self._seen_at
+        if guest.version < 5:
+            if quiet >= limits.inactivity_timeout:
+                self.close(CloseCode.INACTIVE, "Closed after inactivity")
+        elif quiet < limits.activity_timeout:
+            return
+        elif self._seen_at >= self._probed_at:
+            self._probed_at = now
+            self._add(b"a", [messages.PING.decode()])
+        elif now - self._probed_at >= limits.pong_wait:
+            self.close(CloseCode.PONG_NOT_RECEIVED, "Pong reply not received")
+
+    def _hand_over(self) -> None:
+        while self._inbox and self._listener is not None and not self._waiting:
+            self._waiting = not self._listener.received(self._inbox.popleft().encode())
+
+    def _add(self, kind: bytes, value: object) -> None:
+        line = kind + messages.compact(value) + b"\n"
+        if not self._lines and self._receiver is not None:
+            asyncio.get_running_loop().call_soon(self.flush)  # with what else comes in this turn
+        self._lines.append(line)
+        self._size += len(line)
+
+    def _end(self, code: int, reason: str) -> None:
+        listener, self._listener = self._listener, None
+        self._inbox.clear()
+        if listener is not None:
+            listener.closed(code, reason)
+
+
+class _Receiver:
+    """One receiving request: it stays open, or ends with the first lines if it is polling."""
+
+    def __init__(self, socket: FallbackSocket, *, polling: bool) -> None:
+        self._socket = socket
+        self._polling = polling
+        self._connection: HttpConnection | None = None
+
+    @property
+    def writable(self) -> bool:
+        return self._connection is not None and self._connection.writable
+
+    def write(self, data: bytes) -> None:
+        if self._connection is not None:
+            self._connection.write_piece(data)
+            if self._polling:
+                self.end()
+
+    def end(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._socket.detach(self)
+            connection.end_stream()
+
+    # What the connection calls.
+
+    def attached(self, connection: HttpConnection) -> None:
+        self._connection = connection
+        self._socket.attach(self)
+
+    def detached(self) -> None:
+        self._connection = None
+        self._socket.detach(self)
+
+    def resumed(self) -> None:
+        self._socket.flush()
+
+
+def _error(status: int, message: str) -> Response:
+    body = messages.compact({"error": message, "code": status})
+    return Response(status, body, headers=_CORS)

@@ -1,0 +1,146 @@
+"""TLS in the server: connecting, renewing the certificate, insisting on it."""
+
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx2
+import pytest
+import trustme
+from websockets.sync.client import connect
+
+from tests.conftest import RunningServer
+from tests.operation.clients import call, open_client
+
+StartServer = Callable[..., RunningServer]
+
+APP = '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\n'
+
+
+class Certificates:
+    """An authority and the files of a server it vouches for."""
+
+    def __init__(self, directory: Path) -> None:
+        self.authority = trustme.CA()
+        self.certificate, self.key = directory / "server.pem", directory / "server.key"
+        self.renew()
+
+    def renew(self) -> None:
+        issued = self.authority.issue_cert("localhost", "127.0.0.1")
+        self.key.write_bytes(issued.private_key_pem.bytes())
+        self.certificate.write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+
+    def settings(self) -> str:
+        return f'tls_certificate = "{self.certificate}"\ntls_key = "{self.key}"\n'
+
+    def trusting(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.authority.configure_trust(context)
+        return context
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    return Certificates(tmp_path)
+
+
+def serial(server: RunningServer, context: ssl.SSLContext) -> str:
+    with (
+        socket.create_connection((server.host, server.port), 10) as plain,
+        context.wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+    ):
+        found = connection.getpeercert()
+    assert found is not None
+    return str(found["serialNumber"])
+
+
+@pytest.mark.parametrize("transport", ["uvloop", "asyncio", "aiofastnet"])
+def test_clients_and_backends_come_over_tls(
+    start_server: StartServer, certificates: Certificates, transport: str
+) -> None:
+    server = start_server(certificates.settings(), "--transport", transport)
+    context = certificates.trusting()
+
+    with connect(
+        f"wss://127.0.0.1:{server.port}/app/app-key?protocol=7", ssl=context, proxy=None
+    ) as client:
+        assert "pusher:connection_established" in str(client.recv(timeout=10))
+        client.send('{"event":"pusher:subscribe","data":{"channel":"news"}}')
+        assert "subscription_succeeded" in str(client.recv(timeout=10))
+    with httpx2.Client(verify=context, trust_env=False) as http:
+        answer = http.get(f"https://127.0.0.1:{server.port}/up")
+        assert answer.json() == {"health": "OK"}
+
+
+def test_a_renewed_certificate_is_used_without_dropping_anybody(
+    start_server: StartServer, certificates: Certificates
+) -> None:
+    server = start_server(certificates.settings())
+    context = certificates.trusting()
+    url = f"wss://127.0.0.1:{server.port}/app/app-key?protocol=7"
+    with connect(url, ssl=context, proxy=None) as client:
+        client.recv(timeout=10)
+        before = serial(server, context)
+
+        certificates.renew()
+        server.process.send_signal(signal.SIGHUP)
+        server.wait_for_log("certificate reloaded")
+
+        assert serial(server, context) != before
+        client.send('{"event":"pusher:ping","data":{}}')
+        assert "pusher:pong" in str(client.recv(timeout=10))
+
+
+def test_a_certificate_that_is_broken_does_not_replace_the_one_in_use(
+    start_server: StartServer, certificates: Certificates
+) -> None:
+    server = start_server(certificates.settings())
+    context = certificates.trusting()
+    before = serial(server, context)
+
+    certificates.certificate.write_text("nonsense")
+    server.process.send_signal(signal.SIGHUP)
+    server.wait_for_log("certificate not reloaded")
+
+    assert serial(server, context) == before
+
+
+def test_a_file_that_is_missing_is_said_at_the_start(
+    start_server: StartServer, tmp_path: Path
+) -> None:
+    with pytest.raises(AssertionError, match=r"cannot use .*none\.pem for TLS"):
+        start_server(f'tls_certificate = "{tmp_path / "none.pem"}"')
+
+
+def test_a_hangup_without_tls_changes_nothing(start_server: StartServer) -> None:
+    server = start_server()
+
+    server.process.send_signal(signal.SIGHUP)
+
+    server.wait_for_log("nothing to reload")
+    assert call(server, "GET", "/channels").status_code == 200
+
+
+def test_an_app_that_insists_on_tls_refuses_the_rest(start_server: StartServer) -> None:
+    server = start_server("trust_proxy = true\n" + APP + "force_tls = true")
+
+    with open_client(server) as client:
+        assert client.closed_with() == (
+            4000,
+            "Application only accepts SSL connections, reconnect using wss://",
+        )
+    assert call(server, "GET", "/channels").status_code == 403
+    proxied = call(server, "GET", "/channels", headers={"X-Forwarded-Proto": "https"})
+    assert proxied.status_code == 200
+    with open_client(server, additional_headers={"X-Forwarded-Proto": "https"}) as client:
+        assert client.receive()["event"] == "pusher:connection_established"
+
+
+def test_a_proxy_is_not_believed_unless_it_is_trusted(start_server: StartServer) -> None:
+    server = start_server(APP + "force_tls = true")
+
+    proxied = call(server, "GET", "/channels", headers={"X-Forwarded-Proto": "https"})
+
+    assert proxied.status_code == 403
