@@ -80,6 +80,8 @@ def serve_command(
     except OSError as error:
         where = f"{settings.host}:{settings.port} or {settings.admin_host}:{settings.admin_port}"
         _fail(f"cannot listen at {where}: {error.strerror or error}")
+    except ValueError as error:
+        _fail(str(error))
 
 
 @app.command("config")
