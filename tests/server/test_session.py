@@ -9,10 +9,10 @@ import pytest
 from oyez.protocol.app import App
 from oyez.protocol.connection import Connection
 from oyez.protocol.events import Event
-from oyez.protocol.messages import Member
-from oyez.protocol.signing import Token, channel_string
+from oyez.protocol.messages import Member, termination
+from oyez.protocol.signing import Token, channel_string, user_string
 from oyez.server.deadlines import Deadlines
-from oyez.server.engine import EngineUnavailable, Joined, Left
+from oyez.server.engine import EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.hub import Hub
 from oyez.server.metering import Metering
@@ -116,6 +116,11 @@ class Client:
             "pusher:subscribe",
             {"channel": channel, "auth": f"key:{signed}", "channel_data": data},
         )
+
+    def sign_in(self, user_id: str, *watched: str) -> None:
+        data = json.dumps({"id": user_id, "watchlist": watched})
+        signed = TOKEN.sign(user_string(self.socket_id, data).encode())
+        self.send("pusher:signin", {"auth": f"key:{signed}", "user_data": data})
 
     def vanish(self) -> None:
         self.transport.aborted = True
@@ -236,4 +241,65 @@ async def test_a_bug_closes_only_the_connection_that_met_it(
 
     assert client.transport.stream.endswith(b"\x88\x10" + (1011).to_bytes(2) + b"Internal error")
     assert other.transport.events()[-1] == "pong"
+    assert len(services.hub) == 1
+
+
+async def test_a_client_that_goes_while_it_signs_in_leaves_nothing(services: Services) -> None:
+    watcher, client = Client(services, "1.1"), Client(services, "1.2")
+    engine_of(services).gate.set()
+    watcher.sign_in("eve", "ada")
+    engine_of(services).gate.clear()
+    client.sign_in("ada", "bob", "eve")
+    for _ in range(3):  # at whichever of its steps it is
+        await asyncio.sleep(0)
+    client.vanish()
+
+    engine_of(services).gate.set()
+    await settle(services)
+    watcher.vanish()
+    await settle(services)
+
+    assert services.hub.channels == {}
+    assert await services.engine.occupancy("1", "#connections-of-ada") == Occupancy()
+    assert await services.engine.occupancy("1", "#watchers-of-bob") == Occupancy()
+
+
+async def test_a_watchlist_tells_what_is_and_then_what_changes(services: Services) -> None:
+    engine_of(services).gate.set()
+    watcher, client, second = (Client(services, f"1.{number}") for number in range(3))
+    watcher.sign_in("eve", "ada", "eve", "bob")
+    client.sign_in("ada")
+    second.sign_in("ada")
+    client.vanish()
+    second.vanish()
+    await settle(services)
+
+    told = [
+        json.loads(message["data"])["events"]
+        for message in watcher.transport.messages()
+        if message["event"] == "pusher_internal:watchlist_events"
+    ]
+    assert told == [
+        [
+            {"name": "online", "user_ids": ["eve"]},
+            {"name": "offline", "user_ids": ["ada", "bob"]},
+        ],
+        [{"name": "online", "user_ids": ["ada"]}],
+        [{"name": "offline", "user_ids": ["ada"]}],
+    ]
+
+
+async def test_terminating_a_user_closes_its_connections_and_no_others(
+    services: Services,
+) -> None:
+    engine_of(services).gate.set()
+    clients = [Client(services, f"1.{number}") for number in range(3)]
+    for client, user_id in zip(clients, ("ada", "ada", "bob"), strict=True):
+        client.sign_in(user_id)
+
+    await services.engine.publish("1", [termination("ada")])
+    await settle(services)
+
+    closed = [b"You got disconnected by the app." in client.transport.stream for client in clients]
+    assert closed == [True, True, False]
     assert len(services.hub) == 1
