@@ -7,6 +7,7 @@ from tests.conformance.probes import (
     PONG_EVENT,
     expect_alive,
     expect_close,
+    expect_end,
     expect_not_json,
     ping_of_size,
     read_event,
@@ -169,4 +170,5 @@ def test_binary_data_inside_a_text_message_is_refused(websocket: RawSocket) -> N
 def test_a_close_frame_between_fragments_ends_the_connection(websocket: RawSocket) -> None:
     one, two = fragments(PING_EVENT, 5)
     websocket.send_frames(one, Frame(CLOSE, close_payload(1000)), two)
-    expect_close(websocket, 1000)
+    assert websocket.read_frame() == ServerFrame(CLOSE, close_payload(1000))
+    expect_end(websocket)

@@ -16,7 +16,7 @@ from tests.conftest import RunningServer
 
 StartServer = Callable[[str], RunningServer]
 
-# Two seconds: the clock of the server ticks once a second, which would hide that time is given anew.
+# Two seconds: the server's clock ticks once a second, which with one hides that time starts anew.
 SLOW_REQUESTS = """
 [limits]
 head_seconds = 2

@@ -115,7 +115,9 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
     token = app.token(key.decode("utf-8", "replace"))
     if token is None:
         raise Unauthorized("Unknown auth_key")
-    _check_version(auth)
+    version = auth.get(b"auth_version")
+    if version != b"1.0":
+        raise Unauthorized("Version not supported" if version else "Version required")
     _check_timestamp(auth, now, app.limits.signature_age)
     _check_body(auth, request.body)
     given = auth.get(b"auth_signature", b"").decode("utf-8", "replace")
@@ -131,14 +133,6 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
         f'Invalid signature: you should have sent HmacSHA256Hex("{expected}", your_secret_key), '
         f'but you sent "{given[:128]}"'
     )
-
-
-def _check_version(auth: dict[bytes, bytes]) -> None:
-    version = auth.get(b"auth_version")
-    if not version:
-        raise Unauthorized("Version required")
-    if version != b"1.0":
-        raise Unauthorized("Version not supported")
 
 
 def _check_timestamp(auth: dict[bytes, bytes], now: float, age: int) -> None:

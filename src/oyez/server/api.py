@@ -50,6 +50,7 @@ _EMPTY = Response(200, b"{}")
 _NO_CONTENT = Response(204)
 _ACCEPTED = Response(202)
 _HEALTHY = Response(200, b'{"health":"OK"}')
+_API = (b"apps", b"users")
 _NOT_FOUND = "404 NOT FOUND"
 _CORS = (
     (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
@@ -145,14 +146,8 @@ class Api:
         if self._prefix and path.startswith(self._prefix):
             path = path[len(self._prefix) :]
         segments = path.split(b"/")[1:]
-        if segments and segments[0] in (b"app", b"pusher"):
-            response = self._fallbacks(request)
-            if response is not None:
-                return response
-        if request.method == b"OPTIONS":
-            return _NO_CONTENT
-        if len(segments) < 3 or segments[0] not in (b"apps", b"users"):
-            return self._health(request, path)
+        if len(segments) < 3 or segments[0] not in _API or request.method == b"OPTIONS":
+            return self._outside(request, path)
         (method, handler), name = self._route(segments)
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
@@ -199,7 +194,14 @@ class Api:
             raise NotFound(_NOT_FOUND)
         return found, name.decode("utf-8", "replace")
 
-    def _health(self, request: Request, path: bytes) -> Response:
+    def _outside(self, request: Request, path: bytes) -> Response:
+        """What is not signed: fallback transports, preflights, health."""
+        if path.startswith((b"/app/", b"/pusher/")):
+            response = self._fallbacks(request)
+            if response is not None:
+                return response
+        if request.method == b"OPTIONS":
+            return _NO_CONTENT
         if path not in (b"/up", b"/healthz", b"/readyz"):
             raise NotFound(_NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):
@@ -235,8 +237,9 @@ class Api:
             raise Forbidden("Over quota")
         lifetime = app.limits.cache_entry_lifetime
         await self._engine.publish(app.id, publication.events, cache_seconds=lifetime)
-        # An event that asks for attributes counts twice, as on the hosted service.
-        messages = len(publication.events) + sum(map(bool, publication.info))
+        messages = len(publication.events)
+        if any(publication.info):  # asking for attributes counts twice, as on the hosted service
+            messages += sum(map(bool, publication.info))
         self._metering[app.id].api_messages += messages
 
     async def _terminate(self, call: Call) -> Response:

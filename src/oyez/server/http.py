@@ -27,6 +27,7 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _CLOSE = b"\r\nConnection: close"
 _JSON = b"application/json"
 _NO_CONTENT = 204
+_BODY = Phase.BODY
 _MOST_WAITING = 100  # pipelined requests, beyond which no more are read
 _LINGER = 2  # seconds for a client to read a last answer
 
@@ -163,7 +164,7 @@ class HttpConnection(asyncio.Protocol):
             self._closed = True
         if reader.complete or reader.phase is not phase:
             self._since = self._server.deadlines.now
-            if reader.awaits_continue and self._transport is not None:
+            if reader.phase is _BODY and reader.awaits_continue and self._transport is not None:
                 self._transport.write(_CONTINUE)
         if reader.complete:
             requests, reader.complete = reader.complete, []

@@ -126,7 +126,6 @@ class RequestReader:
         request = self._request
         return (
             request is not None
-            and self.phase is _BODY
             and request.headers.get(b"expect", b"").lower() == b"100-continue"
             and self._parser.get_http_version() == "1.1"
         )
