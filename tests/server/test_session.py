@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import Any, cast
+from typing import cast
 
 import pytest
 
@@ -19,56 +19,11 @@ from oyez.server.metering import Metering
 from oyez.server.metrics import Counters
 from oyez.server.session import Services, Session
 from oyez.server.websocket import WebSocket, WebSocketLimits
+from tests.server.transport import Transport
 
 TOKEN = Token("key", "secret")
 APP = App(id="1", tokens=(TOKEN,), client_events=True, subscription_count=False)
 LIMITS = WebSocketLimits(10_000, 10_000, 120, 30, 0)
-
-
-class Transport:
-    """Keeps what is written, as the messages in the frames."""
-
-    def __init__(self) -> None:
-        self.stream = b""
-        self.reading = True
-        self.aborted = False
-
-    def write(self, data: bytes) -> None:
-        self.stream += data
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def get_extra_info(self, name: str) -> None:
-        return None
-
-    def is_closing(self) -> bool:
-        return self.aborted
-
-    def set_protocol(self, protocol: object) -> None:
-        pass
-
-    def set_write_buffer_limits(self, high: int) -> None:
-        pass
-
-    def messages(self) -> list[dict[str, Any]]:
-        found, rest = [], self.stream
-        while rest and rest[0] == 0x81:
-            size, start = rest[1], 2
-            if size == 126:
-                size, start = int.from_bytes(rest[2:4]), 4
-            found.append(json.loads(rest[start : start + size]))
-            rest = rest[start + size :]
-        return found
-
-    def events(self) -> list[str]:
-        return [message["event"].rpartition(":")[2] for message in self.messages()]
 
 
 class SlowEngine(MemoryEngine):

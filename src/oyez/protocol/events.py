@@ -152,7 +152,7 @@ def read_info(value: object, known: frozenset[str]) -> frozenset[str]:
         return _NO_INFO
     wanted: frozenset[str] = _NO_INFO
     if isinstance(value, str):
-        wanted = frozenset(part for part in (item.strip() for item in value.split(",")) if part)
+        wanted = frozenset(part for part in (item.strip(" ") for item in value.split(",")) if part)
         if wanted <= known:
             return wanted
     unknown = ", ".join(sorted(wanted - known)) or value

@@ -37,8 +37,8 @@ from oyez.protocol.messages import compact, termination
 from oyez.protocol.requests import Query, SignedRequest, key_of, verify
 from oyez.server.apps import Apps
 from oyez.server.engine import Engine, EngineUnavailable, Occupancy
-from oyez.server.http import Response
 from oyez.server.http_reader import Request
+from oyez.server.http_response import Response
 from oyez.server.metering import Metering
 from oyez.server.metrics import Ready
 
@@ -152,9 +152,6 @@ class Api:
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
         app = self._find_app(segments, request.query)
-        most = app.limits.http_request_body
-        if len(request.body) > most:
-            raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
         signed = SignedRequest(
             request.method, request.path, request.query, request.body, self._prefix
         )
@@ -163,6 +160,9 @@ class Api:
             raise Forbidden("App disabled")
         if app.force_tls and not request.secure:
             raise Forbidden("App only accepts requests over TLS, use https://")
+        most = app.limits.http_request_body
+        if len(request.body) > most:
+            raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
         return await handler(Call(app, query, request.body, name))
 
     def _find_app(self, segments: list[bytes], query: bytes) -> App:
@@ -192,7 +192,10 @@ class Api:
             name = unquote_to_bytes(segments[3])
         if found is None:
             raise NotFound(_NOT_FOUND)
-        return found, name.decode("utf-8", "replace")
+        try:
+            return found, name.decode()
+        except UnicodeDecodeError:
+            raise BadRequest(f"Invalid path: {shown(name)} is not UTF-8") from None
 
     def _outside(self, request: Request, path: bytes) -> Response:
         """What is not signed: fallback transports, preflights, health."""

@@ -17,8 +17,8 @@ from oyez.protocol.errors import CloseCode, ConnectionClosed
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import Opcode, read_close, split_frames
 from oyez.server.gate import Dismissed, Gate, Guest
-from oyez.server.http import HttpConnection, Response
 from oyez.server.http_reader import Request
+from oyez.server.http_response import Response, StreamOutput
 from oyez.server.websocket import Listener
 
 __all__ = ["Fallbacks"]
@@ -275,7 +275,7 @@ class _Receiver:
     def __init__(self, socket: FallbackSocket, *, polling: bool) -> None:
         self._socket = socket
         self._polling = polling
-        self._connection: HttpConnection | None = None
+        self._connection: StreamOutput | None = None
 
     @property
     def writable(self) -> bool:
@@ -295,7 +295,7 @@ class _Receiver:
 
     # What the connection calls.
 
-    def attached(self, connection: HttpConnection) -> None:
+    def attached(self, connection: StreamOutput) -> None:
         self._connection = connection
         self._socket.attach(self)
 

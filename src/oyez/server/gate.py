@@ -21,8 +21,8 @@ from oyez.protocol.handshake import Hello, read_hello, subprotocol
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import text_frame
-from oyez.server.http import Response
 from oyez.server.http_reader import Request
+from oyez.server.http_response import Response
 from oyez.server.session import ClientSocket, Services, Session
 from oyez.server.upgrade import UpgradeRefused, accept
 from oyez.server.websocket import WebSocket, WebSocketLimits

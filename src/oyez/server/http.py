@@ -10,54 +10,21 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from functools import partial
-from http import HTTPStatus
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
 from oyez.server.http_reader import HttpLimits, HttpRefused, Phase, Request, RequestReader
+from oyez.server.http_response import Response, Stream, encode, stream_head, usual_head
 
-__all__ = ["HttpConnection", "HttpServer", "Response", "Stream"]
+__all__ = ["HttpConnection", "HttpServer"]
 
-_STATUS = {
-    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\nDate: ".encode()
-    for status in HTTPStatus
-}
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_CLOSE = b"\r\nConnection: close"
-_JSON = b"application/json"
-_NO_CONTENT = 204
 _BODY = Phase.BODY
+_BYTES_PER_TURN = 32_768
+_REQUESTS_PER_TURN = 50
 _MOST_WAITING = 100  # pipelined requests, beyond which no more are read
 _LINGER = 2  # seconds for a client to read a last answer
-
-
-class Stream(Protocol):
-    """Writes the body of an answer piece by piece, as it has something to say."""
-
-    def attached(self, connection: "HttpConnection") -> None:
-        """The head is written; use `HttpConnection.write_piece` and `end_stream`."""
-
-    def resumed(self) -> None:
-        """The client has read enough for more to be written."""
-
-    def detached(self) -> None:
-        """The client is gone, before `HttpConnection.end_stream`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """An answer, in JSON unless it has a ``stream``.
-
-    Attributes:
-        headers: written as given, after the ones every answer has.
-        stream: what writes the body, instead of ``body``.
-    """
-
-    status: int
-    body: bytes = b""
-    headers: tuple[tuple[bytes, bytes], ...] = ()
-    stream: Stream | None = None
 
 
 @dataclass(slots=True)
@@ -89,11 +56,7 @@ class HttpServer:
     def tick(self, unix_time: float) -> None:
         """Renew the Date header; call it about once a second."""
         self.date = formatdate(unix_time, usegmt=True).encode()
-        self.ok_head = b"%b%b\r\nContent-Type: %b\r\nContent-Length: " % (
-            _STATUS[200],
-            self.date,
-            _JSON,
-        )
+        self.ok_head = usual_head(self.date)
 
     def drain(self) -> None:
         """Close idle connections now and busy ones after their answer."""
@@ -116,6 +79,7 @@ class HttpConnection(asyncio.Protocol):
         "_stream",
         "_streamed",
         "_transport",
+        "_unread",
         "_waiting",
         "_write_paused",
         "bucket",
@@ -127,6 +91,7 @@ class HttpConnection(asyncio.Protocol):
         self._reader = RequestReader(server.limits)
         self._since = server.deadlines.now  # when the phase of the reader began
         self._waiting: deque[Request] = deque()  # behind the one being answered
+        self._unread = b""  # of a large packet
         self._refused: HttpRefused | None = None  # the answer after the last request
         self._answering = False
         self._write_paused = False
@@ -153,8 +118,27 @@ class HttpConnection(asyncio.Protocol):
             stream.detached()
 
     def data_received(self, data: bytes) -> None:
-        """Bytes from the client."""
+        """Bytes from the client; a large packet is worked off in several turns of the loop."""
+        if self._unread or len(data) > _BYTES_PER_TURN:
+            if not self._unread:
+                asyncio.get_running_loop().call_soon(self._read_on)
+            self._unread += data
+            if self._transport is not None:
+                self._transport.pause_reading()
+        else:
+            self._read(data)
+
+    def _read_on(self) -> None:
+        part, self._unread = self._unread[:_BYTES_PER_TURN], self._unread[_BYTES_PER_TURN:]
+        if self._unread and not self._closed:
+            asyncio.get_running_loop().call_soon(self._read_on)
+        self._read(part)
+        if not self._unread:
+            self._proceed()
+
+    def _read(self, data: bytes) -> None:
         if self._closed:
+            self._unread = b""
             return
         reader, phase = self._reader, self._reader.phase
         try:
@@ -197,6 +181,8 @@ class HttpConnection(asyncio.Protocol):
         if self._closed:
             self.abort()
             return None
+        if self._answering:
+            return now + limits.idle_seconds
         match self._reader.phase:
             case Phase.NEW | Phase.HEAD:
                 allowed, what = limits.head_seconds, "head"
@@ -204,11 +190,9 @@ class HttpConnection(asyncio.Protocol):
                 allowed, what = limits.body_seconds, "body"
             case Phase.BETWEEN:
                 allowed, what = limits.idle_seconds, ""
-                if self._answering:
-                    return now + allowed
         if now - self._since < allowed:
             return self._since + allowed
-        if self._reader.phase in (Phase.HEAD, Phase.BODY) and not self._answering:
+        if what and self._reader.phase is not Phase.NEW:
             self._closed = True
             self._refuse(HttpRefused(408, f"Request {what} not complete within {allowed} s"))
             return now + _LINGER
@@ -247,7 +231,7 @@ class HttpConnection(asyncio.Protocol):
             body = b"" if request.method == b"HEAD" else response.body
             transport.write(b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body))
         else:
-            transport.write(_encode(request, response, server.date, keep_alive=keep_alive))
+            transport.write(encode(response, server.date, request, keep_alive=keep_alive))
         self._since = server.deadlines.now
         if not keep_alive:
             self._finish(transport)
@@ -258,9 +242,14 @@ class HttpConnection(asyncio.Protocol):
 
     def _proceed(self) -> None:
         """Answer what came in behind, then the refusal if there was one, then read on."""
+        budget = _REQUESTS_PER_TURN
         while self._waiting and not self._answering and not self._write_paused:
+            if not budget:
+                asyncio.get_running_loop().call_soon(self._proceed)
+                return
+            budget -= 1
             self._answer(self._waiting.popleft())
-        if self._answering or self._write_paused or self._transport is None:
+        if self._answering or self._write_paused or self._transport is None or self._unread:
             return
         if self._refused is not None:
             self._refuse(self._refused)
@@ -301,10 +290,7 @@ class HttpConnection(asyncio.Protocol):
         """HTTP/1.0 has no chunks: there the end of the body is the end of the connection."""
         if self._transport is None:
             return
-        head = [_STATUS[response.status], self._server.date]
-        head += [b"\r\n%b: %b" % header for header in response.headers]
-        head.append(b"\r\nTransfer-Encoding: chunked" if request.keep_alive else _CLOSE)
-        self._transport.write(b"".join(head) + b"\r\n\r\n")
+        self._transport.write(stream_head(response, self._server.date, chunked=request.keep_alive))
         self._stream, self._streamed = stream, request
         self._answering = True
         stream.attached(self)
@@ -319,7 +305,9 @@ class HttpConnection(asyncio.Protocol):
             request.keep_alive = False
             self._respond(request, refusal)
             return
+        rest, self._unread = rest + self._unread, b""
         self._release()
+        transport.resume_reading()
         protocol = transport.get_protocol()
         if rest and isinstance(protocol, asyncio.Protocol):
             protocol.data_received(rest)
@@ -359,24 +347,3 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._transport = None
         self._waiting.clear()
-
-
-def _encode(request: Request, response: Response, date: bytes, *, keep_alive: bool) -> bytes:
-    body, connection, extra = response.body, b"", b""
-    if not keep_alive:
-        connection = _CLOSE
-    elif request.headers.get(b"connection", b"").lower() == b"keep-alive":
-        connection = b"\r\nConnection: keep-alive"  # HTTP/1.0 clients wait for it
-    if response.headers:
-        extra = b"".join([b"\r\n%b: %b" % header for header in response.headers])
-    if response.status == _NO_CONTENT:
-        return b"%b%b%b%b\r\n\r\n" % (_STATUS[response.status], date, connection, extra)
-    return b"%b%b\r\nContent-Type: %b\r\nContent-Length: %d%b%b\r\n\r\n%b" % (
-        _STATUS[response.status],
-        date,
-        _JSON,
-        len(body),
-        connection,
-        extra,
-        body if request.method != b"HEAD" else b"",
-    )

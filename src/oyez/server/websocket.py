@@ -23,6 +23,7 @@ from oyez.server.frames import (
 
 __all__ = ["Listener", "WebSocket", "WebSocketLimits"]
 
+_FRAMES_PER_TURN = 200
 _SLOW_CONSUMER = 4100
 _NO_PONG = 4201
 _ABNORMAL = 1006  # never sent: stands in logs for a connection that ended without a close frame
@@ -77,6 +78,7 @@ class WebSocket(asyncio.Protocol):
 
     __slots__ = (
         "_deadlines",
+        "_held",
         "_limits",
         "_listener",
         "_messages",
@@ -102,7 +104,8 @@ class WebSocket(asyncio.Protocol):
         self._reader = FrameReader(limits.message)
         self._listener: Listener | None = None
         self._state = _OPEN
-        self._paused = False
+        self._paused = False  # reading, for one of three reasons
+        self._held = False  # by the listener, which is one of them
         self._seen_at = deadlines.now
         self._probed_at = 0.0
         self._second = 0.0
@@ -131,8 +134,13 @@ class WebSocket(asyncio.Protocol):
             self._unpause()
 
     def resume(self) -> None:
-        """Read on after the listener held the next message back; else do nothing."""
-        if self._paused:
+        """The listener is ready for the message it held back."""
+        self._held = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        """Go on reading if that was all there was to wait for."""
+        if self._paused and not self._held:
             self._unpause()
             self._read(b"")
 
@@ -173,17 +181,23 @@ class WebSocket(asyncio.Protocol):
         return None
 
     def _read(self, data: bytes) -> None:
+        """Handle what is there, but only so much in one turn of the loop: others wait, too."""
         if self._state is _FAILED:
             return
+        budget = _FRAMES_PER_TURN
         try:
             for opcode, payload in self._reader.feed(data):
-                if opcode is Opcode.TEXT:
-                    if not self._message(payload):
-                        return
-                elif opcode is Opcode.PING:
-                    self.send(frame(Opcode.PONG, payload))
-                elif opcode is Opcode.CLOSE:
+                if opcode is Opcode.CLOSE:
                     self._closed_by_peer(payload)
+                    return
+                if opcode is Opcode.PING:
+                    self.send(frame(Opcode.PONG, payload))
+                elif opcode is Opcode.TEXT and not self._message(payload):
+                    return
+                budget -= 1
+                if not budget:
+                    self._pause()
+                    asyncio.get_running_loop().call_soon(self._read_on)
                     return
         except FrameError as error:
             self._fail(error)
@@ -195,11 +209,17 @@ class WebSocket(asyncio.Protocol):
         done = self._listener.received(payload)
         if (done and not self._over_rate()) or self._state is not _OPEN:
             return True
-        self._paused = True
-        self.writer.pause_reading()
+        self._pause()
         if done:
-            asyncio.get_running_loop().call_later(1.0, self.resume)
+            asyncio.get_running_loop().call_later(1.0, self._read_on)
+        else:
+            self._held = True
         return False
+
+    def _pause(self) -> None:
+        self._paused = True
+        if not self.writer.is_closing():
+            self.writer.pause_reading()
 
     def _over_rate(self) -> bool:
         limit, now = self._limits.messages_per_second, self._deadlines.now

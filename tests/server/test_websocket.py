@@ -1,0 +1,160 @@
+"""One WebSocket on a transport: turns, pauses, liveness, closing; the clock is an argument."""
+
+import asyncio
+from typing import cast
+
+import pytest
+
+from oyez.server.deadlines import Deadlines
+from oyez.server.frames import EMPTY_PING, Opcode, frame
+from oyez.server.websocket import WebSocket, WebSocketLimits
+from tests.server.transport import Transport
+
+LIMITS = WebSocketLimits(
+    message=10_000, send_buffer=10_000, activity_timeout=100, pong_wait=30, messages_per_second=0
+)
+
+
+class Listener:
+    """Keeps what it hears; holds every message back if told to."""
+
+    def __init__(self, *, busy: bool = False) -> None:
+        self.busy = busy
+        self.texts: list[bytes] = []
+        self.ended: list[int] = []
+
+    def received(self, text: bytes) -> bool:
+        self.texts.append(text)
+        return not self.busy
+
+    def farewell(self, code: int, reason: str) -> bytes:
+        return b""
+
+    def closed(self, code: int, reason: str) -> None:
+        self.ended.append(code)
+
+
+class Connection:
+    """A WebSocket with its doubles and its clock."""
+
+    def __init__(self, limits: WebSocketLimits = LIMITS, *, busy: bool = False) -> None:
+        self.transport = Transport()
+        self.deadlines = Deadlines(0)
+        self.listener = Listener(busy=busy)
+        self.websocket = WebSocket(cast(asyncio.Transport, self.transport), limits, self.deadlines)
+        self.websocket.start(self.listener)
+
+    def at(self, second: float) -> None:
+        self.deadlines.advance(second)
+
+    def sends(self, opcode: int, payload: bytes = b"", times: int = 1) -> None:
+        one = bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
+        self.websocket.data_received(one * times)
+
+
+async def turns(count: int) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_a_flood_of_frames_is_worked_off_in_several_turns() -> None:
+    connection = Connection()
+    connection.sends(Opcode.PING, b"x", 1000)
+
+    first = connection.transport.stream.count(b"\x8a\x01x")
+    assert 0 < first < 1000
+    assert not connection.transport.reading
+    await turns(20)
+    assert connection.transport.stream.count(b"\x8a\x01x") == 1000
+    assert connection.transport.reading
+
+
+async def test_a_turn_that_is_over_does_not_wake_a_listener_that_is_busy() -> None:
+    connection = Connection(busy=True)
+    connection.sends(Opcode.PING, b"x", 199)
+    connection.sends(Opcode.PING, b"x", 199)
+    connection.sends(Opcode.TEXT, b"one")
+    connection.sends(Opcode.TEXT, b"two")
+    await turns(20)
+    assert connection.listener.texts == [b"one"]
+
+    connection.websocket.resume()
+    assert connection.listener.texts == [b"one", b"two"]
+
+
+async def test_messages_over_the_rate_wait_without_being_lost() -> None:
+    connection = Connection(WebSocketLimits(10_000, 10_000, 100, 30, messages_per_second=3))
+    connection.sends(Opcode.TEXT, b"x", 5)
+    assert len(connection.listener.texts) == 3
+    assert not connection.transport.reading
+
+    connection.at(1)
+    connection.websocket._read_on()  # what the timer calls
+
+    assert len(connection.listener.texts) == 5
+
+
+async def test_a_silent_peer_is_asked_once_and_then_given_up() -> None:
+    connection = Connection()
+    connection.at(99)
+    assert connection.transport.stream == b""
+    connection.at(101)
+    assert connection.transport.stream == EMPTY_PING
+    connection.at(130)
+    assert connection.listener.ended == []
+    connection.at(132)
+    assert connection.listener.ended == [4201]
+    connection.at(140)
+    assert connection.transport.aborted
+
+
+@pytest.mark.parametrize("answer", [Opcode.PONG, Opcode.PING, Opcode.TEXT])
+async def test_anything_the_peer_sends_is_a_sign_of_life(answer: Opcode) -> None:
+    connection = Connection()
+    connection.at(101)
+    connection.sends(answer)
+    connection.at(200)
+    assert connection.listener.ended == []
+    assert connection.transport.stream.count(EMPTY_PING) == 1
+    connection.at(202)
+    assert connection.transport.stream.count(EMPTY_PING) == 2
+
+
+async def test_a_short_timeout_and_a_long_wait_for_the_pong_do_not_mix() -> None:
+    connection = Connection(WebSocketLimits(10_000, 10_000, 10, 60, 0))
+    connection.at(11)
+    connection.sends(Opcode.PONG)
+    for second in range(12, 200, 5):
+        connection.at(second)
+        connection.sends(Opcode.PONG)
+
+    assert connection.listener.ended == []
+
+
+async def test_our_close_is_answered_or_ends_by_itself() -> None:
+    connection = Connection()
+    connection.websocket.close(4200, "bye")
+    connection.websocket.close(4100, "again")
+    connection.sends(Opcode.TEXT, b"late")
+    assert connection.transport.stream == frame(Opcode.CLOSE, (4200).to_bytes(2) + b"bye")
+    assert (connection.listener.ended, connection.listener.texts) == ([4200], [])
+
+    connection.at(7)
+    assert connection.transport.aborted
+
+
+async def test_a_connection_that_is_lost_is_over_once() -> None:
+    connection = Connection()
+    connection.websocket.close(4200, "bye")
+    connection.websocket.connection_lost(None)
+
+    assert connection.listener.ended == [4200]
+    assert len(connection.deadlines) == 0
+
+
+async def test_a_peer_that_does_not_read_is_closed_in_the_next_turn() -> None:
+    connection = Connection()
+    connection.websocket.pause_writing()  # perhaps in the middle of a fan-out
+    assert connection.listener.ended == []
+    await turns(1)
+    assert connection.listener.ended == [4100]
