@@ -33,9 +33,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert (page.parent / target).exists(), target
 
 
-def test_the_example_configuration_is_valid() -> None:
+def test_the_example_configuration_is_valid(tmp_path: Path) -> None:
     for number, text in enumerate(fences(ROOT / "docs/guide/configuration.md", "toml")):
-        file = ROOT / ".pytest_cache" / f"example-{number}.toml"
+        file = tmp_path / f"example-{number}.toml"
         file.write_text(text)
         settings = load(file)
         assert settings.apps[0].app().tokens[0].key == "shop-key"
