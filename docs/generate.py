@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from oyez.protocol.app import Limits
-from oyez.server.config import AppSettings, NodeLimitSettings, Settings, TokenSettings
+from oyez.server.app_settings import AppSettings, TokenSettings, WebhookSettings
+from oyez.server.config import NodeLimitSettings, Settings, WebhookDeliverySettings
 
 PAGE = Path(__file__).with_name("reference") / "configuration.md"
 INTRODUCTION = """\
@@ -27,9 +28,24 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Server", "At the top of the file.", Settings),
     ("Node limits: `[limits]`", "What one node spends on its connections.", NodeLimitSettings),
     ("App: `[[apps]]`", "One table per app.", AppSettings),
+    (
+        "Webhook delivery: `[webhooks]`",
+        "How webhooks of all apps are kept and delivered.",
+        WebhookDeliverySettings,
+    ),
+    (
+        "Webhook: `[[apps.webhooks]]`",
+        "One table per endpoint of an app; the [guide](../guide/webhooks.md) has examples.",
+        WebhookSettings,
+    ),
     ("Token: `tokens` of an app", "`key` and `secret` in the app stand for one.", TokenSettings),
 )
-NESTED = {"limits", "apps"}
+NESTED = {"limits", "apps", "webhooks"}
+PREFIXES: dict[type[BaseModel], str] = {
+    Settings: "OYEZ_",
+    NodeLimitSettings: "OYEZ_LIMITS__",
+    WebhookDeliverySettings: "OYEZ_WEBHOOKS__",
+}
 
 
 def rows(model: type[BaseModel]) -> Iterator[str]:
@@ -37,9 +53,8 @@ def rows(model: type[BaseModel]) -> Iterator[str]:
     for name, field in model.model_fields.items():
         if name in NESTED:
             continue
-        variable = f"`OYEZ_{name.upper()}`" if model is Settings else ""
-        if model is NodeLimitSettings:
-            variable = f"`OYEZ_LIMITS__{name.upper()}`"
+        prefix = PREFIXES.get(model)
+        variable = f"`{prefix}{name.upper()}`" if prefix else ""
         yield f"| `{name}` | {default_of(field)} | {variable} | {field.description or ''} |"
 
 

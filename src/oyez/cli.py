@@ -16,6 +16,7 @@ import typer
 from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
+from rich.table import Table
 
 from oyez import __version__
 from oyez.protocol.signing import Token, body_digest
@@ -130,6 +131,124 @@ def trigger_command(
     if answer.status_code != httpx2.codes.OK:
         _fail(f"{host} answered {answer.status_code}: {answer.text}")
     typer.echo(answer.text)
+
+
+@app.command("conformance")
+def conformance_command(
+    url: Annotated[str, typer.Option(help="http://HOST:PORT of any Pusher-compatible server.")],
+    app_id: Annotated[str, typer.Option()],
+    key: Annotated[str, typer.Option()],
+    secret: Annotated[str, typer.Option()],
+    server: Annotated[str, typer.Option(help="Its name in the report.")] = "server",
+    json_output: Annotated[Path | None, typer.Option("--json", help="Write results here.")] = None,
+    only: Annotated[str | None, typer.Option(help="Beginning of the ids to run.")] = None,
+    slow: Annotated[bool, typer.Option(help="Also checks that wait for minutes.")] = False,
+    second: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--second-app",
+            help="NAME=APP_ID:KEY:SECRET, an app with other settings; NAME is one of other, "
+            "disabled, quota, message_quota, authorized, origin, tls_only, impatient, "
+            "featureless, lenient, token.",
+        ),
+    ] = None,
+    crowded_url: Annotated[
+        str | None, typer.Option(help="A server that takes at most 20 connections.")
+    ] = None,
+    stop_command: Annotated[str | None, typer.Option(help="Stops the server, at the end.")] = None,
+) -> None:
+    """Check a server against the rules of the protocol; a table, and JSON if asked to."""
+    from oyez import conformance
+
+    try:
+        given = dict(each.partition("=")[::2] for each in second or ())
+        second_apps = conformance.SecondApps.parse(**given)
+    except (TypeError, ValueError) as error:
+        _fail(f"--second-app: {error}")
+    code = conformance.main(
+        url,
+        app_id,
+        key,
+        secret,
+        server=server,
+        json_output=json_output,
+        slow=slow,
+        only=only,
+        second_apps=second_apps,
+        crowded_url=crowded_url,
+        stop_command=stop_command,
+    )
+    raise typer.Exit(code)
+
+
+webhooks = typer.Typer(no_args_is_help=True, help="Webhooks of a running server.")
+app.add_typer(webhooks, name="webhooks")
+
+AdminUrl = Annotated[
+    str, typer.Option("--admin-url", help="The admin port.", envvar="OYEZ_ADMIN_URL")
+]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids as listed.")]
+_ADMIN = "http://127.0.0.1:9601"
+
+
+@webhooks.command("list")
+def list_webhooks(admin_url: AdminUrl = _ADMIN, dead: bool = False) -> None:
+    """What waits and what died; one JSON object per line when piped."""
+    found = _admin("GET", admin_url, "/webhooks")
+    letters = [x for x in found["letters"] if not dead or x["state"] == "dead"]
+    if not sys.stdout.isatty():
+        for letter in letters:
+            typer.echo(msgspec.json.encode(letter))
+        return
+    for title, rows in (("endpoints", found["endpoints"]), ("events", letters)):
+        table = Table(title=title)
+        for name in rows[0] if rows else ():
+            table.add_column(name)
+        for row in rows:
+            table.add_row(*(escape(str(value)) for value in row.values()))
+        Console().print(table)
+
+
+@webhooks.command("show")
+def show_webhook(letter_id: str, admin_url: AdminUrl = _ADMIN) -> None:
+    """Everything about one event."""
+    for letter in _admin("GET", admin_url, "/webhooks")["letters"]:
+        if letter["id"] == letter_id:
+            typer.echo(msgspec.json.format(msgspec.json.encode(letter), indent=2))
+            return
+    _fail(f"no event {letter_id}; it may have been delivered")
+
+
+@webhooks.command("retry")
+def retry_webhooks(ids: Ids = None, all_dead: bool = False, admin_url: AdminUrl = _ADMIN) -> None:
+    """Try dead events again."""
+    _change("retry", ids, all_dead, admin_url)
+
+
+@webhooks.command("drop")
+def drop_webhooks(ids: Ids = None, all_dead: bool = False, admin_url: AdminUrl = _ADMIN) -> None:
+    """Forget events."""
+    _change("drop", ids, all_dead, admin_url)
+
+
+def _change(action: str, ids: list[str] | None, all_dead: bool, admin_url: str) -> None:
+    if not ids and not all_dead:
+        _fail("name ids, or --all-dead")
+    body = {"ids": ids or [], "all_dead": all_dead}
+    for name, count in _admin("POST", admin_url, f"/webhooks/{action}", body).items():
+        typer.echo(f"{name}: {count}")
+
+
+def _admin(method: str, url: str, path: str, body: object = None) -> Any:
+    try:
+        answer = httpx2.request(method, f"{url}{path}", json=body, timeout=10, trust_env=False)
+    except httpx2.HTTPError as error:
+        _fail(f"no answer from {url}: {error}")
+    if answer.status_code == httpx2.codes.NOT_FOUND:
+        _fail(f"the server at {url} has no webhooks configured")
+    if answer.status_code != httpx2.codes.OK:
+        _fail(f"{url} answered {answer.status_code}: {answer.text}")
+    return answer.json()
 
 
 async def _serve(settings: config.Settings) -> None:

@@ -1,4 +1,4 @@
-"""How a receiver gets the signatures that private and presence channels ask for."""
+"""How a receiver gets the signatures that private and presence channels and signing in ask for."""
 
 import json
 import threading
@@ -17,7 +17,11 @@ from tests.end_to_end.driver import Application
 
 @dataclass(frozen=True, slots=True)
 class SignedByNpmPusher:
-    """In the receiver's own process, by npm pusher."""
+    """In the receiver's own process, by npm pusher.
+
+    Attributes:
+        user: a member of presence channels or, for signing in, the user.
+    """
 
     app: Application
     user: dict[str, Any] | None = None
@@ -29,7 +33,7 @@ class SignedByNpmPusher:
 
 @dataclass(frozen=True, slots=True)
 class SignedByPypiPusher:
-    """By the authorization endpoint of an application server, see `serve_authorizations`."""
+    """By an application server, see `serve_authorizations`."""
 
     endpoint: str
     user: dict[str, Any] | None = None
@@ -43,7 +47,7 @@ Authorization = SignedByNpmPusher | SignedByPypiPusher
 
 @dataclass(frozen=True, slots=True)
 class SignedBy:
-    """Chooses the official library that signs, for one app and one authorization endpoint."""
+    """Chooses the official library that signs, for one app and one application server."""
 
     app: Application
     endpoint: str
@@ -57,18 +61,29 @@ class SignedBy:
 
 @contextmanager
 def serve_authorizations(sdk: Pusher) -> Iterator[str]:
-    """Serve an authorization endpoint as an application would, signing with PyPI pusher.
+    """Serve `/pusher/auth` and `/pusher/user-auth` as an application would, with PyPI pusher.
 
     A real application knows its user from a session; this one is told in the form field `user`.
     """
 
+    def sign(path: str, form: dict[str, list[str]]) -> dict[str, Any]:
+        [socket_id], [user] = form["socket_id"], form["user"]
+        if path == "/pusher/user-auth":
+            authenticated: dict[str, Any] = sdk.authenticate_user(socket_id, json.loads(user))
+            return authenticated
+        assert path == "/pusher/auth"
+        [channel] = form["channel_name"]
+        member = json.loads(user) if channel.startswith("presence-") else None
+        authorized: dict[str, Any] = sdk.authenticate(channel, socket_id, member)
+        return authorized
+
     class Endpoint(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
-            [channel], [socket_id], [user] = form["channel_name"], form["socket_id"], form["user"]
-            member = json.loads(user) if channel.startswith("presence-") else None
-            body = json.dumps(sdk.authenticate(channel, socket_id, member)).encode()
+            # PyPI pusher makes the shared secret of an encrypted channel bytes.
+            body = json.dumps(sign(self.path, form), default=bytes.decode).encode()
             self.send_response(HTTPStatus.OK)
+            self.send_header("Access-Control-Allow-Origin", "*")
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -81,7 +96,7 @@ def serve_authorizations(sdk: Pusher) -> Iterator[str]:
         thread = threading.Thread(target=server.serve_forever, name="authorization endpoint")
         thread.start()
         try:
-            yield f"http://127.0.0.1:{server.server_port}/pusher/auth"
+            yield f"http://127.0.0.1:{server.server_port}"
         finally:
             server.shutdown()
             thread.join()

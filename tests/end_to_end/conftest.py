@@ -9,20 +9,25 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from playwright.sync_api import Page
 from pusher import Pusher
 
 from tests.conftest import RunningServer
 from tests.end_to_end.authorization import Authorization, SignedBy, serve_authorizations
+from tests.end_to_end.browser import open_browser
 from tests.end_to_end.driver import Application, Driver
 from tests.end_to_end.publishers import NpmPusher, Sdk, open_pypi_pusher
 from tests.end_to_end.receivers import Connect, Echo, PusherJs, start_echo, start_pusher_js
 
 SDKS = ["PyPI pusher", "npm pusher"]
+MASTER_KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="  # of the encrypted channels
 
 
 @pytest.fixture(scope="session")
 def app(server: RunningServer) -> Application:
-    return Application(server.host, server.port, server.app_id, server.key, server.secret)
+    return Application(
+        server.host, server.port, server.app_id, server.key, server.secret, MASTER_KEY
+    )
 
 
 @pytest.fixture(scope="session")
@@ -83,8 +88,11 @@ def wrongly_signed_by(impostor: Application) -> Iterator[SignedBy]:
 def connect_pusher_js(driver: Driver, app: Application) -> Iterator[Connect[PusherJs]]:
     clients: list[PusherJs] = []
 
-    def connect(authorization: Authorization | None = None) -> PusherJs:
-        client = start_pusher_js(driver, app, authorization)
+    def connect(
+        authorization: Authorization | None = None,
+        authentication: Authorization | None = None,
+    ) -> PusherJs:
+        client = start_pusher_js(driver, app, authorization, authentication)
         clients.append(client)
         client.wait_until("connected")
         return client
@@ -98,8 +106,11 @@ def connect_pusher_js(driver: Driver, app: Application) -> Iterator[Connect[Push
 def connect_echo(driver: Driver, app: Application) -> Iterator[Connect[Echo]]:
     clients: list[Echo] = []
 
-    def connect(authorization: Authorization | None = None) -> Echo:
-        client = start_echo(driver, app, authorization)
+    def connect(
+        authorization: Authorization | None = None,
+        authentication: Authorization | None = None,
+    ) -> Echo:
+        client = start_echo(driver, app, authorization, authentication=authentication)
         clients.append(client)
         client.wait_until("connected")
         return client
@@ -107,6 +118,13 @@ def connect_echo(driver: Driver, app: Application) -> Iterator[Connect[Echo]]:
     yield connect
     for client in clients:
         client.disconnect()
+
+
+# Not for the session: while Playwright runs, no other test of the process can use asyncio.
+@pytest.fixture(scope="module")
+def browser_page() -> Iterator[Page]:
+    with open_browser() as page:
+        yield page
 
 
 @pytest.fixture

@@ -24,13 +24,18 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Where a server is, and the credentials of one app on it."""
+    """Where a server is, and the credentials of one app on it.
+
+    Attributes:
+        master_key: of the encrypted channels, in base64; the server is never told.
+    """
 
     host: str
     port: int
     app_id: str
     key: str
     secret: str
+    master_key: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -44,6 +49,22 @@ class Event:
     name: str
     data: Any
     user_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class UserEvent:
+    """What pusher-js handed to a binding of `pusher.user`."""
+
+    name: str
+    data: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What pusher-js handed to an `online` or `offline` binding of `pusher.user.watchlist`."""
+
+    name: str
+    user_ids: list[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +102,7 @@ class Failure:
     error: dict[str, Any]
 
 
-Report = Event | Heard | Message | StateChange | Failure
+Report = Event | UserEvent | Watched | Heard | Message | StateChange | Failure
 
 
 class DriverError(Exception):
@@ -209,6 +230,10 @@ def _read_report(line: dict[str, Any]) -> Report:
     match line["report"]:
         case "event":
             return Event(line["channel"], line["event"], line.get("data"), line.get("user_id"))
+        case "user_event":
+            return UserEvent(line["event"], line.get("data"))
+        case "watched":
+            return Watched(line["name"], line["user_ids"])
         case "heard":
             channel, method = line["channel"], line["method"]
             return Heard(channel, method, line.get("argument"), line.get("data"))

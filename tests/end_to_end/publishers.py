@@ -34,6 +34,10 @@ class Sdk(Protocol):
 
     def users_info(self, channel: str) -> Any: ...
 
+    def send_to_user(self, user_id: str, event_name: str, data: Any) -> Any: ...
+
+    def terminate_user_connections(self, user_id: str) -> Any: ...
+
 
 class NpmPusher:
     """npm pusher, called in the Node process. What it answers was a 200; others raise."""
@@ -72,13 +76,27 @@ class NpmPusher:
     def users_info(self, channel: str) -> Any:
         return self._get(f"/channels/{channel}/users", (), {})
 
+    def send_to_user(self, user_id: str, event_name: str, data: Any) -> Any:
+        return self._answer("sdk_send_to_user", user_id=user_id, event=event_name, data=data)
+
+    def terminate_user_connections(self, user_id: str) -> Any:
+        return self._answer("sdk_terminate_user_connections", user_id=user_id)
+
+    def get(self, path: str, params: Mapping[str, str]) -> Any:
+        """Ask for something that the library has no method for."""
+        return self._answer("sdk_get", path=path, params=params)
+
+    def post(self, path: str, params: Mapping[str, str], body: Any, *, status: int = 200) -> Any:
+        """Likewise; the library sends the body as JSON."""
+        return self._answer("sdk_post", status=status, path=path, params=params, body=body)
+
     def _get(self, path: str, attributes: Sequence[str], params: Mapping[str, str]) -> Any:
         info = {"info": ",".join(attributes)} if attributes else {}
-        return self._answer("sdk_get", path=path, params={**params, **info})
+        return self.get(path, {**params, **info})
 
-    def _answer(self, operation: str, **arguments: Any) -> Any:
+    def _answer(self, operation: str, *, status: int = 200, **arguments: Any) -> Any:
         answer = self._driver.call(operation, app=self._app, **arguments)
-        assert answer["status"] == 200
+        assert answer["status"] == status
         return answer["body"]
 
 
@@ -92,6 +110,7 @@ def open_pypi_pusher(app: Application) -> Iterator[Pusher]:
         ssl=False,
         host=app.host,
         port=app.port,
+        encryption_master_key_base64=app.master_key,
     )
     try:
         yield sdk

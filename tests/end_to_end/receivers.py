@@ -1,5 +1,6 @@
 """The receiving libraries as the tests see them: pusher-js and Laravel Echo."""
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
@@ -14,6 +15,8 @@ from tests.end_to_end.driver import (
     Message,
     Report,
     StateChange,
+    UserEvent,
+    Watched,
 )
 
 Kind = TypeVar("Kind", bound=Report)
@@ -23,7 +26,11 @@ Library = TypeVar("Library", covariant=True)
 class Connect(Protocol[Library]):
     """Makes a client that is disconnected after the test, and waits until it is connected."""
 
-    def __call__(self, authorization: Authorization | None = None) -> Library: ...
+    def __call__(
+        self,
+        authorization: Authorization | None = None,
+        authentication: Authorization | None = None,
+    ) -> Library: ...
 
 
 class Receiver:
@@ -60,6 +67,53 @@ class Receiver:
         """The application's events on a channel as the server sent them, bound or not."""
         messages = self.reports(Message)
         return [it for it in messages if it.channel == channel and not is_protocol(it.name)]
+
+    def all_messages(self, channel: str) -> list[str]:
+        """The names of all events on a channel as the server sent them, also the system's."""
+        return [message.name for message in self.reports(Message) if message.channel == channel]
+
+    @property
+    def user_id(self) -> str | None:
+        """Whom the library takes the connection for."""
+        user_id: str | None = self.call("status").get("user_id")
+        return user_id
+
+    def sign_in(self) -> str:
+        """Sign in and wait until events to the user come; the user's id."""
+        self.start_signing_in()
+        success = self.wait_for(
+            Message, lambda message: message.name == "pusher:signin_success", "to be signed in"
+        )
+        user_id: str = json.loads(success.data["user_data"])["id"]
+        channel = f"#server-to-user-{user_id}"
+
+        def is_open(message: Message) -> bool:
+            succeeded = "pusher_internal:subscription_succeeded"
+            return (message.name, message.channel) == (succeeded, channel)
+
+        self.wait_for(Message, is_open, f"the subscription to {channel!r}")
+        return user_id
+
+    def start_signing_in(self) -> None:
+        self.call("sign_in")
+
+    def user_events(self, name: str | None = None) -> list[UserEvent]:
+        """What the bindings of `pusher.user` were given."""
+        return [event for event in self.reports(UserEvent) if name in (None, event.name)]
+
+    def wait_for_user_event(self, name: str, *, count: int = 1) -> UserEvent:
+        what = f"{name!r} to the user"
+        return self.wait_for(UserEvent, lambda event: event.name == name, what, count=count)
+
+    def watched(self) -> list[tuple[str, list[str]]]:
+        """What the bindings of `pusher.user.watchlist` were given: state and user ids."""
+        return [(report.name, report.user_ids) for report in self.reports(Watched)]
+
+    def wait_for_watched(self, name: str, user_id: str, *, count: int = 1) -> Watched:
+        def is_wanted(report: Watched) -> bool:
+            return report.name == name and user_id in report.user_ids
+
+        return self.wait_for(Watched, is_wanted, f"{user_id!r} to be {name}", count=count)
 
     def ping(self) -> None:
         """Wait until the server has dealt with everything that this connection has sent.
@@ -130,6 +184,11 @@ class PusherJs(Receiver):
         members = self.call("members", channel=channel)
         return Members(members["count"], members["members"], members["me"])
 
+    def subscription_count(self, channel: str) -> int:
+        """What pusher-js keeps with the channel."""
+        count: int = self.call("subscription_count", channel=channel)
+        return count
+
     def events(self, channel: str, name: str | None = None) -> list[Event]:
         """What the bindings of a channel were given; without a name the application's events."""
         return [
@@ -155,6 +214,9 @@ class Echo(Receiver):
     def private(self, name: str, **listeners: Sequence[str]) -> "EchoChannel":
         return EchoChannel(self, "private", name, **listeners)
 
+    def encrypted(self, name: str, **listeners: Sequence[str]) -> "EchoChannel":
+        return EchoChannel(self, "encrypted", name, **listeners)
+
     def join(self, name: str, **listeners: Sequence[str]) -> "EchoChannel":
         return EchoChannel(self, "presence", name, **listeners)
 
@@ -170,7 +232,7 @@ class EchoChannel:
     def __init__(
         self,
         echo: Echo,
-        kind: Literal["public", "private", "presence"],
+        kind: Literal["public", "private", "encrypted", "presence"],
         name: str,
         *,
         listen: Sequence[str] = (),
@@ -209,10 +271,18 @@ class EchoChannel:
 
 
 def start_pusher_js(
-    driver: Driver, app: Application, authorization: Authorization | None = None
+    driver: Driver,
+    app: Application,
+    authorization: Authorization | None = None,
+    authentication: Authorization | None = None,
 ) -> PusherJs:
     client = PusherJs(driver, driver.new_client("pusher-js"))
-    client.call("connect_pusher_js", app=app.as_json(), authorization=_as_json(authorization))
+    client.call(
+        "connect_pusher_js",
+        app=app.as_json(),
+        authorization=_as_json(authorization),
+        authentication=_as_json(authentication),
+    )
     return client
 
 
@@ -221,12 +291,14 @@ def start_echo(
     app: Application,
     authorization: Authorization | None = None,
     broadcaster: Literal["reverb", "pusher"] = "reverb",
+    authentication: Authorization | None = None,
 ) -> Echo:
     client = Echo(driver, driver.new_client("echo"))
     client.call(
         "connect_echo",
         app=app.as_json(),
         authorization=_as_json(authorization),
+        authentication=_as_json(authentication),
         broadcaster=broadcaster,
     )
     return client

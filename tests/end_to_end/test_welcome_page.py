@@ -1,43 +1,16 @@
 """The welcome page in a real browser: what a person sees in the first minute."""
 
-import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import httpx2
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from tests.conftest import RunningServer
+from tests.end_to_end.browser import IN_A_BROWSER
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-gpu",
-    "--disable-sync",
-    "--no-first-run",
-    "--no-sandbox",
-]
-
-pytestmark = [
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(
-        CHROMIUM is None and "CI" not in os.environ,
-        reason="chromium is not installed: sudo apt-get install chromium",
-    ),
-]
-
-
-@pytest.fixture(scope="module")
-def browser_page() -> Iterator[Page]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        page = browser.new_page()
-        yield page
-        browser.close()
+pytestmark = IN_A_BROWSER
 
 
 @pytest.fixture

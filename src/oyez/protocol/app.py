@@ -35,6 +35,7 @@ class Limits:
             app asks for it; beyond it: 4009.
         inactivity_timeout: silence that ends a connection which cannot be pinged (protocol 4 over
             an HTTP fallback): 4202.
+        webhook_delay: how long a channel or member must be gone before it is told, at most 60.
         messages_per_day: API messages, client messages and deliveries from midnight UTC, 0 for no
             limit; beyond it: 403, and 4004 for new connections.
         signature_age: how far ``auth_timestamp`` may be off; from there on: 401.
@@ -65,6 +66,7 @@ class Limits:
     subscription_count_throttle: int = 5
     authorized_connections_timeout: int = 30
     inactivity_timeout: int = 86_400
+    webhook_delay: int = 3
     messages_per_day: int = 0
     signature_age: int = 600
     activity_timeout: int = 120

@@ -216,11 +216,12 @@ class Api:
     # Publishing.
 
     async def _publish(self, call: Call) -> Response:
-        publication = read_publish(call.body, call.query, call.app.limits)
-        await self._accept(call.app, publication)
+        app = call.app
+        publication = read_publish(call.body, call.query, app.limits)
+        await self._accept(app, publication)
         if not publication.info[0]:
             return _EMPTY
-        return _json({"channels": dict(await self._reported(call.app, publication))})
+        return _json({"channels": dict(await self._reported(app, publication))})
 
     async def _publish_batch(self, call: Call) -> Response:
         publication = read_batch(call.body, call.app.limits)

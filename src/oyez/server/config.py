@@ -7,12 +7,10 @@ effective one and ``docs/reference/configuration.md`` lists it.
 import ipaddress
 import os
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
-from pydantic.dataclasses import dataclass
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -20,141 +18,23 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from oyez.protocol.app import App, Limits
-from oyez.protocol.signing import Token
+from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.logs import LogFormat
 
 __all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load"]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
-_NOT_OF_THE_SERVER = frozenset({"OYEZ_URL"})  # read by client commands of the command line
+_NOT_OF_THE_SERVER = frozenset(
+    {"OYEZ_URL", "OYEZ_ADMIN_URL"}
+)  # read by client commands of the command line
 
 Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[int, Field(ge=1)]
 
-_LONGEST_CHANNEL_NAME = 200  # what the official libraries let through
-_MAY_BE_ZERO = frozenset(  # where zero means none or no limit
-    {
-        "client_events",
-        "connections_per_app",
-        "messages_per_day",
-        "messages_per_second",
-        "subscription_count_unthrottled",
-        "subscriptions_per_connection",
-        "watchlist",
-    }
-)
 
-
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class TokenSettings(_Strict):
-    """A key and its secret."""
-
-    key: Annotated[
-        str,
-        Field(
-            pattern=r"^[A-Za-z0-9_-]+$", max_length=100, description="Public; goes to every client."
-        ),
-    ]
-    secret: Annotated[SecretStr, Field(min_length=1, description="Private; signs. Never printed.")]
-
-
-@dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class LimitSettings(Limits):
-    """What an app may use: the fields and defaults of `oyez.protocol.app.Limits`, checked."""
-
-    @model_validator(mode="after")
-    def _in_range(self) -> Self:
-        for name, value in asdict(self).items():
-            least = 0 if name in _MAY_BE_ZERO else 1
-            if value < least:
-                raise ValueError(f"{name} must be at least {least}, not {value}")
-        if self.channel_name > _LONGEST_CHANNEL_NAME:
-            raise ValueError(
-                f"channel_name must be at most {_LONGEST_CHANNEL_NAME}, not {self.channel_name}"
-            )
-        return self
-
-
-class AppSettings(_Strict):
-    """One app."""
-
-    id: Annotated[str, Field(pattern=r"^[0-9]+$", max_length=40, description="Decimal digits.")]
-    name: str = Field(default="", description="For people.")
-    enabled: bool = Field(default=True, description="If not: 403 and 4003.")
-    client_events: bool = Field(
-        default=False, description="Whether clients may send `client-` events."
-    )
-    subscription_count: bool = Field(
-        default=True, description="Whether subscriptions are counted for the API."
-    )
-    user_authentication: bool = Field(default=True, description="Whether clients may sign in.")
-    watchlist_events: bool = Field(
-        default=True, description="Whether signed-in clients hear of their watchlist."
-    )
-    authorized_connections: bool = Field(
-        default=False,
-        description=(
-            "Whether a connection must sign in or join a private or presence channel in time; "
-            "else 4009."
-        ),
-    )
-    force_tls: bool = Field(
-        default=False,
-        description="Whether plain connections (4000) and requests (403) are refused.",
-    )
-    allowed_origins: tuple[str, ...] = Field(
-        default=(),
-        description=(
-            "Origins (`https://a.example`) or host patterns (`*.a.example`) that browsers may "
-            "connect from; else 4009. Empty for all."
-        ),
-    )
-    subscription_errors: bool = Field(
-        default=True,
-        description=(
-            "Whether a refused subscription also gets `pusher:subscription_error`, "
-            "which Laravel Echo's `.error()` hears."
-        ),
-    )
-    lenient: bool = Field(
-        default=False,
-        description=(
-            "Whether a client that names no protocol version is taken for version 7, "
-            "instead of 4008."
-        ),
-    )
-    tokens: Annotated[
-        list[TokenSettings],
-        Field(min_length=1, description="Active key and secret pairs, oldest first."),
-    ]
-    limits: LimitSettings = Field(default_factory=LimitSettings)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _shorthand(cls, data: Any) -> Any:
-        """``key`` and ``secret`` directly in an app stand for its only token."""
-        if isinstance(data, dict) and ("key" in data or "secret" in data):
-            if "tokens" in data:
-                raise ValueError("give either key and secret or tokens, not both")
-            token = {name: data[name] for name in ("key", "secret") if name in data}
-            rest = {name: data[name] for name in data if name not in ("key", "secret")}
-            return {**rest, "tokens": [token]}
-        return data
-
-    def app(self) -> App:
-        """The value that the rest of the server works with."""
-        tokens = tuple(Token(t.key, t.secret.get_secret_value()) for t in self.tokens)
-        values = self.model_dump(exclude={"tokens", "limits"})
-        return App(tokens=tokens, limits=Limits(**asdict(self.limits)), **values)
-
-
-class NodeLimitSettings(_Strict):
+class NodeLimitSettings(StrictModel):
     """What one node spends on its connections, whichever app they belong to."""
 
     connections: Count = Field(
@@ -170,6 +50,34 @@ class NodeLimitSettings(_Strict):
     body_seconds: Seconds = Field(default=30, description="To send a request body; beyond it: 408.")
     idle_seconds: Seconds = Field(
         default=75, description="Between two requests of a connection; then it is closed."
+    )
+
+
+class WebhookDeliverySettings(StrictModel):
+    """How webhooks are kept and delivered."""
+
+    outbox: str = Field(
+        default="",
+        description=(
+            "SQLAlchemy URL with an async driver, such as `postgresql+asyncpg://…`; "
+            "default: SQLite in `data_directory`."
+        ),
+    )
+    timeout: float = Field(default=10.0, gt=0, description="Seconds for one request.")
+    retry_seconds: float = Field(
+        default=300.0, ge=0, description="From the first attempt until an event is given up."
+    )
+    most_pending: int = Field(
+        default=20_000,
+        ge=1,
+        description="Events waiting for one endpoint; beyond it the oldest is dropped.",
+    )
+    allow_private: bool | None = Field(
+        default=None,
+        description=(
+            "Whether endpoints in private, link-local and loopback networks may be asked; "
+            "default: only while `host` itself is loopback."
+        ),
     )
 
 
@@ -228,7 +136,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="Least level that is logged."
     )
+    data_directory: Path = Field(
+        default=Path("oyez-data"), description="Where what must survive a restart is kept."
+    )
     limits: NodeLimitSettings = NodeLimitSettings()
+    webhooks: WebhookDeliverySettings = WebhookDeliverySettings()
     apps: Annotated[list[AppSettings], Field(min_length=1)] = Field(
         default_factory=lambda: [_development_app()]
     )

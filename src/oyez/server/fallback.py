@@ -26,6 +26,7 @@ __all__ = ["Fallbacks"]
 _PATH = re.compile(r"(?:/pusher)?(/app/[^/]+)/[^/]{1,10}/([^/]{1,64})/(xhr_streaming|xhr|xhr_send)")
 _INBOX = 1_000  # messages of one client that wait for the engine
 _ABSENCE = 10  # seconds without a receiving request after which a client is gone
+_STREAM_LENGTH = 262_144  # characters, above which pusher-js replaces a stream it has read so far
 _HEARTBEAT = 25  # seconds of silence after which proxies might cut a request
 _CORS = ((b"Access-Control-Allow-Origin", b"*"),)
 _STREAM = (
@@ -133,7 +134,7 @@ class FallbackSocket:
     def start(self, listener: Listener) -> None:
         """``listener`` hears of everything from now on."""
         self._listener = listener
-        self._fallbacks.deadlines.set(self, self._seen_at + _ABSENCE)
+        self._fallbacks.deadlines.set(self, self._seen_at + 1)
 
     # What the session and the hub call.
 
@@ -224,7 +225,7 @@ class FallbackSocket:
 
     def expire(self, now: float) -> float | None:
         """Notice clients that are gone, and keep proxies from cutting silent requests."""
-        if self._listener is None or self._guest is None:
+        if self._over() or self._guest is None:
             self._fallbacks.forget(self._address)
             return None
         if self._receiver is None and now - self._left_at >= _ABSENCE:
@@ -235,7 +236,13 @@ class FallbackSocket:
         if self._receiver is not None and now - self._wrote_at >= _HEARTBEAT:
             self._lines.append(b"h\n")
             self.flush()
-        return None if self._listener is None else now + _ABSENCE / 2
+        if self._over():
+            return None
+        limits = self._guest.app.limits
+        return now + min(_ABSENCE / 2, limits.activity_timeout, limits.pong_wait)
+
+    def _over(self) -> bool:
+        return self._listener is None
 
     def _probe(self, now: float, guest: Guest) -> None:
         """Spec ``websocket-protocol.md`` 4: protocol 4 cannot be asked and is given a day."""
@@ -270,20 +277,30 @@ class FallbackSocket:
 
 
 class _Receiver:
-    """One receiving request: it stays open, or ends with the first lines if it is polling."""
+    """One receiving request: it stays open, or ends with the first lines if it is polling.
+
+    A stream that has become so long that the client will replace it gets nothing more: whatever is
+    under way when the client hangs up would be lost.
+    """
 
     def __init__(self, socket: FallbackSocket, *, polling: bool) -> None:
         self._socket = socket
         self._polling = polling
+        self._length = 0
         self._connection: StreamOutput | None = None
 
     @property
     def writable(self) -> bool:
-        return self._connection is not None and self._connection.writable
+        return (
+            self._connection is not None
+            and self._connection.writable
+            and self._length <= _STREAM_LENGTH
+        )
 
     def write(self, data: bytes) -> None:
         if self._connection is not None:
             self._connection.write_piece(data)
+            self._length += len(data.decode().encode("utf-16-le")) // 2  # as JavaScript counts
             if self._polling:
                 self.end()
 

@@ -97,6 +97,7 @@ class RequestReader:
 
     __slots__ = (
         "_body",
+        "_head_limit",
         "_headers",
         "_limits",
         "_parser",
@@ -112,6 +113,7 @@ class RequestReader:
         self.phase = _NEW
         self.complete: list[Request] = []
         self._limits = limits
+        self._head_limit = limits.head
         self._parser = httptools.HttpRequestParser(self)
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
@@ -177,7 +179,7 @@ class RequestReader:
         """The request target, or a part of it."""
         self._target += url
         self._size += len(url)
-        if self._size > self._limits.head:
+        if self._size > self._head_limit:
             raise HttpRefused(431, self._head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -185,7 +187,7 @@ class RequestReader:
         if self.phase is _BODY:
             return
         self._size += len(name) + len(value) + 4
-        if self._size > self._limits.head:
+        if self._size > self._head_limit:
             raise HttpRefused(431, self._head_too_large())
         name = name.lower()
         before = self._headers.get(name)

@@ -40,6 +40,13 @@ class Counters:
     refusals: int = 0
 
 
+class Reporter(Protocol):
+    """Knows what became of the webhooks."""
+
+    def report(self) -> list[dict[str, str | int | float]]:
+        """One row per endpoint."""
+
+
 class Ready(Protocol):
     """Says whether the node takes new clients."""
 
@@ -51,7 +58,15 @@ class Ready(Protocol):
 class Metrics(Collector):
     """The Prometheus view of one node."""
 
-    def __init__(self, apps: Iterable[App], hub: Hub, counters: Counters, node: Ready) -> None:
+    def __init__(
+        self,
+        apps: Iterable[App],
+        hub: Hub,
+        counters: Counters,
+        node: Ready,
+        webhooks: Reporter | None,
+    ) -> None:
+        self._webhooks = webhooks
         self._apps = apps
         self._hub = hub
         self._counters = counters
@@ -84,6 +99,31 @@ class Metrics(Collector):
         """See `prometheus_client.registry.Collector.collect`."""
         yield from self._gauges()
         yield from self._totals()
+        if self._webhooks is not None:
+            yield from self._of_webhooks(self._webhooks.report())
+
+    def _of_webhooks(self, rows: list[dict[str, str | int | float]]) -> Iterator[Metric]:
+        labels = ["app_id", "target"]
+        events = CounterMetricFamily(
+            "oyez_webhook_events", "Events by what became of them", labels=[*labels, "result"]
+        )
+        attempts = CounterMetricFamily(
+            "oyez_webhook_failed_attempts", "Requests that were not taken", labels=labels
+        )
+        pending = GaugeMetricFamily(
+            "oyez_webhook_pending", "Events that are not delivered yet", labels=labels
+        )
+        oldest = GaugeMetricFamily(
+            "oyez_webhook_oldest_pending_seconds", "Age of the oldest of them", labels=labels
+        )
+        for row in rows:
+            names = [str(row["app_id"]), str(row["target"])]
+            for result in ("delivered", "died", "dropped"):
+                events.add_metric([*names, result], float(row[result]))
+            attempts.add_metric(names, float(row["failed_attempts"]))
+            pending.add_metric(names, float(row["pending"]))
+            oldest.add_metric(names, float(row["oldest_pending_seconds"]))
+        yield from (events, attempts, pending, oldest)
 
     def _gauges(self) -> Iterator[Metric]:
         info = GaugeMetricFamily("oyez_info", "Version of this node", labels=["version"])

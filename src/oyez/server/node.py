@@ -10,6 +10,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.routing import BaseRoute
@@ -30,6 +31,9 @@ from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
 from oyez.server.session import Services
 from oyez.server.welcome import welcome_pages
+
+if TYPE_CHECKING:
+    from oyez.server.webhooks import Webhooks
 
 __all__ = ["Node", "raise_file_limit", "serve"]
 
@@ -58,12 +62,22 @@ class Node:
         self.hub = Hub(self.metering)
         self.counters = Counters()
         self.engine = MemoryEngine(self.hub.deliver)
-        self.metrics = Metrics(self.apps, self.hub, self.counters, self)
         self._deadlines = Deadlines(time.monotonic())
-        self._services = Services(self.hub, self.engine, self.counters, self._deadlines)
+        self.webhooks = self._build_webhooks()
+        self.metrics = Metrics(self.apps, self.hub, self.counters, self, self.webhooks)
+        self._services = Services(
+            self.hub, self.engine, self.counters, self._deadlines, self.webhooks
+        )
         self._tls = load_tls(settings) if settings.tls_certificate else None
         self._gate = self._build_gate()
         self._http = self._build_http()
+
+    def _build_webhooks(self) -> "Webhooks | None":
+        if not any(app.endpoints() for app in self.settings.apps):
+            return None
+        from oyez.server.webhooks.assembly import build_webhooks
+
+        return build_webhooks(self.settings, self.apps)
 
     def _build_gate(self) -> Gate:
         settings = self.settings
@@ -119,6 +133,8 @@ class Node:
         """Serve while the context is open, drain when it is left."""
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(self.engine)
+            if self.webhooks is not None:
+                await stack.enter_async_context(self.webhooks)
             ticking = asyncio.create_task(self._tick())
             stack.callback(ticking.cancel)
             listener = await self._listen()
@@ -147,13 +163,19 @@ class Node:
             log.info("certificate reloaded")
 
     def _pages(self) -> list[BaseRoute]:
-        """The welcome page, as long as there is an app that everybody may use anyway."""
+        """Webhooks, and the welcome page as long as there is an app that everybody may use."""
+        pages: list[BaseRoute] = []
+        if self.webhooks is not None:
+            from oyez.server.webhooks.pages import webhook_pages
+
+            pages += webhook_pages(self.webhooks)
         for app in self.apps:
             if app.tokens[0].secret == SAMPLE_SECRET:
-                return welcome_pages(
+                pages += welcome_pages(
                     app, self.engine, port=self.port, admin_host=self.settings.admin_host
                 )
-        return []
+                break
+        return pages
 
     async def _listen(self) -> asyncio.Server:
         settings = self.settings

@@ -4,17 +4,20 @@ The one place that reacts to the outcome of a join or a leave, whichever way it 
 """
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import structlog
 
 from oyez.protocol import messages
 from oyez.protocol.app import App
 from oyez.protocol.channels import is_internal, kind_of
-from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
+
+if TYPE_CHECKING:  # it brings in SQLAlchemy, which only those pay for who use webhooks
+    from oyez.server.webhooks import Webhooks
 
 __all__ = ["Announcer"]
 
@@ -29,11 +32,16 @@ class Announcer:
     """
 
     def __init__(
-        self, engine: Engine, deadlines: Deadlines, tasks: set[asyncio.Task[None]]
+        self,
+        engine: Engine,
+        deadlines: Deadlines,
+        tasks: set[asyncio.Task[None]],
+        webhooks: "Webhooks | None",
     ) -> None:
         self.engine = engine
         self.deadlines = deadlines
         self.tasks = tasks
+        self._webhooks = webhooks
         self._throttled: dict[tuple[str, str], _Throttle] = {}
 
     async def joined(
@@ -73,6 +81,16 @@ class Announcer:
         if count > app.limits.subscription_count_unthrottled:
             throttle = self._throttled[app.id, channel] = _Throttle(self, app, channel)
             self.deadlines.set(throttle, self.deadlines.now + throttle.seconds)
+        await self.tell_count(app, channel, count)
+
+    async def tell_count(self, app: App, channel: str, count: int) -> None:
+        """Tell subscribers and webhooks how many they are.
+
+        Raises:
+            EngineUnavailable: it was not accepted.
+        """
+        if self._webhooks is not None:
+            await self._webhooks.subscription_count(app, channel, count)
         await self.engine.publish(app.id, (messages.subscription_count(channel, count),))
 
     def forget(self, app_id: str, channel: str) -> None:
@@ -102,12 +120,11 @@ class _Throttle:
 
     async def _tell(self) -> bool:
         """Always True, for `oyez.server.eager`."""
-        engine = self._announcer.engine
+        announcer = self._announcer
         try:
-            occupancy = await engine.occupancy(self._app.id, self._channel)
-            event: Event = messages.subscription_count(self._channel, occupancy.subscriptions)
+            occupancy = await announcer.engine.occupancy(self._app.id, self._channel)
             if occupancy.subscriptions:
-                await engine.publish(self._app.id, (event,))
+                await announcer.tell_count(self._app, self._channel, occupancy.subscriptions)
         except EngineUnavailable as error:
             log.warning("engine away during a count", channel=self._channel, error=str(error))
         return True

@@ -8,7 +8,7 @@ files where protocol errors become bytes.
 import asyncio
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -26,6 +26,9 @@ from oyez.server.hub import Hub, Writer
 from oyez.server.metrics import Counters
 from oyez.server.occupancy import Announcer
 from oyez.server.signin import SignedIn
+
+if TYPE_CHECKING:  # it brings in SQLAlchemy, which only those pay for who use webhooks
+    from oyez.server.webhooks import Webhooks
 
 __all__ = ["ClientSocket", "Services", "Session"]
 
@@ -46,11 +49,12 @@ class Services:
     engine: Engine
     counters: Counters
     deadlines: Deadlines
+    webhooks: "Webhooks | None" = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     announcer: Announcer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.announcer = Announcer(self.engine, self.deadlines, self.tasks)
+        self.announcer = Announcer(self.engine, self.deadlines, self.tasks, self.webhooks)
 
 
 class ClientSocket(Protocol):
@@ -203,11 +207,16 @@ class Session:
             case Leave():
                 await self._leave(action)
             case Publish(event):
-                app_id = self._connection.app.id
-                await self._services.engine.publish(app_id, (event,))
-                self._services.hub.metering[app_id].client_messages += 1
+                await self._publish(event)
             case SignIn(user):
                 await self._sign_in(user)
+
+    async def _publish(self, event: Event) -> None:
+        app, services = self._connection.app, self._services
+        if services.webhooks is not None:
+            await services.webhooks.client_event(app, event)
+        await services.engine.publish(app.id, (event,))
+        services.hub.metering[app.id].client_messages += 1
 
     async def _join(self, join: Join) -> None:
         """Enter the hub before the engine is asked, so that no event falls between the two."""
@@ -228,6 +237,8 @@ class Session:
             services.hub.remove(app_id, channel, self.writer)
             raise
         user_id = join.member.user_id if join.member else None
+        if services.webhooks is not None:  # stored before it is acknowledged
+            await services.webhooks.joined(self._connection.app, channel, joined, user_id)
         if self._closed:  # the client left while the engine was asked
             services.hub.remove(app_id, channel, self.writer)
             await self._announce(join, joined)
@@ -304,6 +315,8 @@ class Session:
     async def _depart(self, channel: str, user_id: str | None) -> None:
         app, services = self._connection.app, self._services
         left = await services.engine.leave(app.id, channel, user_id)
+        if services.webhooks is not None:
+            services.webhooks.left(app, channel, left, user_id)
         await services.announcer.left(app, channel, left, user_id)
 
     def _send(self, text: bytes) -> None:

@@ -28,13 +28,22 @@ function write(line) {
 
 // --- publishing and authorizing: npm pusher ---
 
-function serverLibrary({ host, port, app_id, key, secret }) {
-  return new ServerLibrary({ host, port: String(port), appId: app_id, key, secret, useTLS: false })
+function serverLibrary({ host, port, app_id, key, secret, master_key }) {
+  return new ServerLibrary({
+    host,
+    port: String(port),
+    appId: app_id,
+    key,
+    secret,
+    useTLS: false,
+    encryptionMasterKeyBase64: master_key ?? undefined,
+  })
 }
 
 async function answer(request) {
   const response = await request
-  return { status: response.status, body: await response.json() }
+  const text = await response.text()
+  return { status: response.status, body: text === '' ? null : JSON.parse(text) }
 }
 
 function signer({ app, user, socket_id }) {
@@ -43,7 +52,7 @@ function signer({ app, user, socket_id }) {
     library.authorizeChannel(
       socket_id ?? socketId,
       channel,
-      channel.startsWith('presence-') ? user : undefined,
+      channel.startsWith('presence-') ? (user ?? undefined) : undefined,
     )
 }
 
@@ -59,7 +68,8 @@ function channelAuthorization(authorization) {
   const { endpoint, user } = authorization
   if (endpoint) {
     const params = { user: JSON.stringify(user ?? null) }
-    return { channelAuthorization: { endpoint, transport: 'ajax', params } }
+    const url = `${endpoint}/pusher/auth`
+    return { channelAuthorization: { endpoint: url, transport: 'ajax', params } }
   }
   const sign = signer(authorization)
   return {
@@ -76,13 +86,30 @@ function echoAuthorization(authorization) {
   const { endpoint, user } = authorization
   if (endpoint) {
     const params = { user: JSON.stringify(user ?? null) }
-    return { authEndpoint: endpoint, auth: { headers: {}, params } }
+    return { authEndpoint: `${endpoint}/pusher/auth`, auth: { headers: {}, params } }
   }
   const sign = signer(authorization)
   return {
     authorizer: (channel) => ({
       authorize: (socketId, callback) => callback(null, sign(socketId, channel.name)),
     }),
+  }
+}
+
+// For signin(): the user is who `user` says, as a session would tell a real application.
+function userAuthentication(authentication) {
+  if (!authentication) return {}
+  const { app, endpoint, user, socket_id } = authentication
+  if (endpoint) {
+    const params = { user: JSON.stringify(user) }
+    const url = `${endpoint}/pusher/user-auth`
+    return { userAuthentication: { endpoint: url, transport: 'ajax', params } }
+  }
+  return {
+    userAuthentication: {
+      customHandler: ({ socketId }, callback) =>
+        callback(null, serverLibrary(app).authenticateUser(socket_id ?? socketId, user)),
+    },
   }
 }
 
@@ -102,51 +129,73 @@ function reportConnection(client, pusher) {
 
 // A global binding sees every event, but not the metadata that comes with it. A binding by name
 // that it makes still gets the event being dispatched, as those are called later.
-function reportEvents(client, channel) {
+function bindEveryName(emitter, callback) {
   const bound = new Set()
-  channel.bind_global((event) => {
+  emitter.bind_global((event) => {
     if (bound.has(event)) return
     bound.add(event)
-    channel.bind(event, (data, metadata) =>
-      write({
-        report: 'event',
-        client,
-        channel: channel.name,
-        event,
-        data,
-        user_id: metadata?.user_id,
-      }),
-    )
+    emitter.bind(event, (data, metadata) => callback(event, data, metadata))
   })
+}
+
+function reportEvents(client, channel) {
+  bindEveryName(channel, (event, data, metadata) =>
+    write({
+      report: 'event',
+      client,
+      channel: channel.name,
+      event,
+      data,
+      user_id: metadata?.user_id,
+    }),
+  )
+}
+
+function reportUser(client, { user }) {
+  bindEveryName(user, (event, data) => write({ report: 'user_event', client, event, data }))
+  for (const state of ['online', 'offline']) {
+    user.watchlist.bind(state, ({ name, user_ids }) =>
+      write({ report: 'watched', client, name, user_ids }),
+    )
+  }
 }
 
 function echoChannel({ client, kind, channel }) {
   const { echo } = clients.get(client)
-  const open = { public: 'channel', private: 'private', presence: 'join' }[kind]
+  const open = {
+    public: 'channel',
+    private: 'private',
+    encrypted: 'encryptedPrivate',
+    presence: 'join',
+  }[kind]
   return echo[open](channel)
 }
 
 const operations = {
-  connect_pusher_js({ client, app, authorization }) {
+  connect_pusher_js({ client, app, authorization, authentication }) {
     const pusher = new PusherJs(app.key, {
       ...connectionOptions(app),
       ...channelAuthorization(authorization),
+      ...userAuthentication(authentication),
     })
     clients.set(client, { pusher, reported: new WeakSet() })
     reportConnection(client, pusher)
+    reportUser(client, pusher)
   },
 
-  connect_echo({ client, app, authorization, broadcaster }) {
+  connect_echo({ client, app, authorization, authentication, broadcaster }) {
     const echo = new Echo({
       broadcaster,
       Pusher: PusherJs,
       key: app.key,
       ...connectionOptions(app),
       ...echoAuthorization(authorization),
+      ...userAuthentication(authentication),
     })
     const { pusher } = echo.connector
     clients.set(client, { echo, pusher })
     reportConnection(client, pusher)
+    reportUser(client, pusher)
   },
 
   disconnect({ client }) {
@@ -160,7 +209,13 @@ const operations = {
       state: pusher.connection.state,
       socket_id: pusher.connection.socket_id,
       echo: echo?.connectionStatus(),
+      user_id: pusher.user.user_data?.id,
     }
+  },
+
+  sign_in({ client }) {
+    const { echo, pusher } = clients.get(client)
+    ;(echo?.connector ?? pusher).signin()
   },
 
   ping({ client }) {
@@ -186,6 +241,10 @@ const operations = {
   members({ client, channel }) {
     const { count, members, me } = clients.get(client).pusher.channel(channel).members
     return { count, members, me }
+  },
+
+  subscription_count({ client, channel }) {
+    return clients.get(client).pusher.channel(channel).subscriptionCount
   },
 
   // `callbacks` are names of Echo's methods that take only a callback, `listen` and `whispers`
@@ -218,6 +277,18 @@ const operations = {
 
   sdk_get({ app, path, params }) {
     return answer(serverLibrary(app).get({ path, params }))
+  },
+
+  sdk_post({ app, path, params, body }) {
+    return answer(serverLibrary(app).post({ path, params, body }))
+  },
+
+  sdk_send_to_user({ app, user_id, event, data }) {
+    return answer(serverLibrary(app).sendToUser(user_id, event, data))
+  },
+
+  sdk_terminate_user_connections({ app, user_id }) {
+    return answer(serverLibrary(app).terminateUserConnections(user_id))
   },
 }
 

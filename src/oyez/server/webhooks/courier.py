@@ -1,0 +1,194 @@
+"""Delivery to one endpoint: in order per channel, retried, and finally given up.
+
+An endpoint has a few lanes; a channel always uses the same one. A lane has one request under way at
+a time, so what follows a failing request of a channel waits for it, and other endpoints and most
+other channels do not.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from zlib import crc32
+
+import structlog
+
+from oyez.protocol.signing import Token
+from oyez.protocol.webhooks import Endpoint, request_headers, write_body
+from oyez.server.webhooks.outbox import Letter, Outbox
+from oyez.server.webhooks.senders import DeliveryFailed, Sender
+
+__all__ = ["Courier", "Policy", "Tally"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
+
+_LANES = 10
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """How patient a courier is; seconds, and counts of letters.
+
+    Attributes:
+        collect: how long a batch waits for company.
+        first_retry: pause after the first failure; it doubles up to ``longest_retry``.
+        give_up: after this time since the first attempt a letter is dead.
+        most_pending: letters that wait for one endpoint; beyond it the oldest is dropped.
+    """
+
+    collect: float = 0.05
+    first_retry: float = 1.0
+    longest_retry: float = 60.0
+    give_up: float = 300.0
+    most_pending: int = 20_000
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the letters to one endpoint, and its last error."""
+
+    delivered: int = 0
+    failed_attempts: int = 0
+    died: int = 0
+    dropped: int = 0
+    last_error: str = ""
+
+
+class Courier:
+    """Delivers the letters of one endpoint.
+
+    Args:
+        token: the oldest active one of the app, which signs.
+        clock: seconds that only go forward.
+        sleep: waits; both are arguments so that tests need not wait.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        token: Token,
+        sender: Sender,
+        outbox: Outbox,
+        policy: Policy,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.endpoint = endpoint
+        self.tally = Tally()
+        self._token = token
+        self._sender = sender
+        self._outbox = outbox
+        self._policy = policy
+        self._clock = clock
+        self._sleep = sleep
+        self._lanes: list[deque[Letter]] = [deque() for _ in range(_LANES)]
+        self._busy: dict[int, asyncio.Task[None]] = {}
+        self._pending = 0
+
+    @property
+    def pending(self) -> int:
+        """Letters that wait or are under way."""
+        return self._pending
+
+    def oldest_ms(self) -> int:
+        """When the oldest of them happened, Unix milliseconds; 0 if there is none."""
+        return min((lane[0].created_ms for lane in self._lanes if lane), default=0)
+
+    def letters(self) -> list[Letter]:
+        """What waits or is under way, oldest first."""
+        return sorted((x for lane in self._lanes for x in lane), key=lambda x: x.position)
+
+    def post(self, letter: Letter) -> None:
+        """Deliver a letter that is in the outbox."""
+        if self._pending >= self._policy.most_pending:
+            self._drop_oldest()
+        number = crc32(letter.channel.encode()) % _LANES
+        self._lanes[number].append(letter)
+        self._pending += 1
+        if number not in self._busy:
+            task = asyncio.create_task(self._run(number))
+            self._busy[number] = task
+            task.add_done_callback(lambda _: self._busy.pop(number, None))
+
+    def drop(self, ids: frozenset[str]) -> int:
+        """Forget letters that wait; how many there were."""
+        dropped = 0
+        for lane in self._lanes:
+            kept = [letter for letter in lane if letter.id not in ids]
+            dropped += len(lane) - len(kept)
+            lane.clear()
+            lane.extend(kept)
+        self._pending -= dropped
+        return dropped
+
+    async def settle(self, seconds: float) -> None:
+        """Wait a while for what is under way, then leave the rest to the outbox."""
+        tasks = list(self._busy.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _drop_oldest(self) -> None:
+        lane = max(self._lanes, key=len)
+        oldest = lane.popleft()
+        self._pending -= 1
+        self.tally.dropped += 1
+        self._outbox.remove([oldest.id])
+
+    async def _run(self, number: int) -> None:
+        lane = self._lanes[number]
+        while lane:
+            if self.endpoint.batching:
+                await self._sleep(self._policy.collect)
+            size = _BATCH if self.endpoint.batching else 1
+            letters = [lane[at] for at in range(min(size, len(lane)))]
+            if not letters:
+                return
+            await self._deliver(letters)
+            chosen = {letter.id for letter in letters}
+            while lane and lane[0].id in chosen:
+                lane.popleft()
+                self._pending -= 1
+
+    async def _deliver(self, letters: Sequence[Letter]) -> None:
+        """Send one request until it is taken or given up; its bytes stay the same."""
+        ids = [letter.id for letter in letters]
+        events = [letter.body for letter in letters]
+        body = write_body(time.time_ns() // 1_000_000, events)
+        headers = {**dict(self.endpoint.headers), **request_headers(self._token, body, ids)}
+        began, pause, attempts = self._clock(), self._policy.first_retry, 0
+        while True:
+            attempts += 1
+            try:
+                await self._sender.send(self.endpoint.target, headers, body, events)
+            except DeliveryFailed as error:
+                self.tally.failed_attempts += 1
+                self.tally.last_error = str(error)
+                if self._clock() - began + pause > self._policy.give_up:
+                    self._bury(letters, attempts, str(error))
+                    return
+                await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
+                pause = min(2 * pause, self._policy.longest_retry)
+            else:
+                self.tally.delivered += len(letters)
+                self._outbox.remove(ids)
+                return
+
+    def _bury(self, letters: Sequence[Letter], attempts: int, error: str) -> None:
+        self.tally.died += len(letters)
+        log.warning(
+            "webhook given up",
+            target=self.endpoint.target,
+            events=len(letters),
+            attempts=attempts,
+            error=error,
+        )
+        for letter in letters:
+            letter.attempts, letter.error = attempts, error
+            self._outbox.bury(letter)
