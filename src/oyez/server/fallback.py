@@ -124,7 +124,7 @@ class FallbackSocket:
         self._guest = guest
         self._listener: Listener | None = None
         self._lines: list[bytes] = [b"o\n"]
-        self._size = 0
+        self._size = 2
         self._receiver: _Receiver | None = None
         self._inbox: deque[str] = deque()  # held back by the listener
         self._waiting = False  # for the listener
@@ -214,10 +214,14 @@ class FallbackSocket:
         receiver = self._receiver
         if receiver is None or not receiver.writable or not self._lines:
             return
-        data = b"".join(self._lines)
-        self._lines, self._size = [], 0
+        count = receiver.fitting(self._lines)
+        data = b"".join(self._lines[:count])
+        del self._lines[:count]
+        self._size -= len(data)
         self._wrote_at = self._fallbacks.deadlines.now
         receiver.write(data)
+        if self._lines:
+            return
         if self._listener is None:
             receiver.end()
             self._fallbacks.forget(self._address)
@@ -235,6 +239,7 @@ class FallbackSocket:
         self._probe(now, self._guest)
         if self._receiver is not None and now - self._wrote_at >= _HEARTBEAT:
             self._lines.append(b"h\n")
+            self._size += 2
             self.flush()
         if self._over():
             return None
@@ -297,10 +302,19 @@ class _Receiver:
             and self._length <= _STREAM_LENGTH
         )
 
+    def fitting(self, lines: list[bytes]) -> int:
+        """How many lines, at least one, go into this answer before it is too long."""
+        length = self._length
+        for count, line in enumerate(lines, 1):
+            length += _characters(line)
+            if length > _STREAM_LENGTH:
+                return count
+        return len(lines)
+
     def write(self, data: bytes) -> None:
         if self._connection is not None:
             self._connection.write_piece(data)
-            self._length += len(data.decode().encode("utf-16-le")) // 2  # as JavaScript counts
+            self._length += _characters(data)
             if self._polling:
                 self.end()
 
@@ -322,6 +336,11 @@ class _Receiver:
 
     def resumed(self) -> None:
         self._socket.flush()
+
+
+def _characters(data: bytes) -> int:
+    """Length as JavaScript counts it."""
+    return len(data) if data.isascii() else len(data.decode().encode("utf-16-le")) // 2
 
 
 def _error(status: int, message: str) -> Response:

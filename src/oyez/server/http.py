@@ -158,8 +158,8 @@ class HttpConnection(asyncio.Protocol):
                 self._waiting.extend(requests)
         if self._waiting or self._refused is not None:
             self._proceed()
-        if len(self._waiting) > _MOST_WAITING and self._transport is not None:
-            self._transport.pause_reading()
+            if len(self._waiting) > _MOST_WAITING and self._transport is not None:
+                self._transport.pause_reading()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: neither do we read its requests."""
@@ -202,9 +202,9 @@ class HttpConnection(asyncio.Protocol):
     # Answering.
 
     def _answer(self, request: Request) -> None:
-        request.secure = self._secure or (
-            self._server.trust_proxy and request.headers.get(b"x-forwarded-proto") == b"https"
-        )
+        if self._secure or self._server.trust_proxy:
+            forwarded = request.headers.get(b"x-forwarded-proto") == b"https"
+            request.secure = self._secure or forwarded
         if request.upgraded is not None:
             self._upgrade(request, request.upgraded)
             return
