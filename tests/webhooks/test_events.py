@@ -1,7 +1,9 @@
 """Each type of event, as a real receiver gets it and the official library accepts it."""
 
 import json
+import subprocess
 from collections.abc import Callable
+from pathlib import Path
 
 import pusher
 import pytest
@@ -10,6 +12,8 @@ from tests.conftest import RunningServer
 from tests.operation.clients import Client, accepted, publish
 from tests.webhooks.conftest import Configured, endpoint
 from tests.webhooks.receiver import Receiver
+
+CLIENTS = Path(__file__).parent.parent / "end_to_end" / "clients"
 
 
 def leave(client: Client, channel: str) -> None:
@@ -120,6 +124,36 @@ def test_the_official_library_accepts_it(configured: Configured, receiver: Recei
     assert found is not None
     assert found["events"][0] == {"name": "channel_occupied", "channel": "news"}
     assert official(server).validate_webhook(key, signature, request.body.decode() + " ") is None
+
+
+NODE = """
+import Pusher from "pusher";
+const { headers, rawBody } = JSON.parse(process.argv[1]);
+const pusher = new Pusher({ appId: "1001", key: "app-key", secret: "app-secret" });
+const webhook = pusher.webhook({ headers, rawBody });
+console.log(JSON.stringify([webhook.isValid(), webhook.isValid() && webhook.getEvents()]));
+"""
+
+
+def test_the_official_node_library_accepts_it(configured: Configured, receiver: Receiver) -> None:
+    server = configured(endpoint(receiver.url))
+    with accepted(server) as client:
+        client.subscribe("news")
+        receiver.wait_for(1)
+    request = receiver.requests[0]
+
+    def ask(body: str) -> object:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        given = json.dumps({"headers": headers, "rawBody": body})
+        command = ["node", "--input-type=module", "-e", NODE, "--", given]
+        done = subprocess.run(
+            command, cwd=CLIENTS, capture_output=True, text=True, check=True, timeout=30
+        )
+        return json.loads(done.stdout)
+
+    body = request.body.decode()
+    assert ask(body) == [True, json.loads(body)["events"]]
+    assert ask(body + " ") == [False, False]
 
 
 def test_the_oldest_token_signs(configured: Configured, receiver: Receiver) -> None:
