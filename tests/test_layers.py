@@ -36,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.apps": PROTOCOL,
     "server.config": {"protocol", "server.app_settings", "server.logs"},
     "server.deadlines": set(),
+    "server.descriptors": set(),
     "server.eager": set(),
     "server.engine": PROTOCOL,
     "server.engine.memory": ENGINE,
@@ -62,6 +63,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.http": {
         "server.deadlines",
+        "server.descriptors",
         "server.eager",
         "server.http_reader",
         "server.http_response",
@@ -89,7 +91,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.upgrade": set(),
     "server.webhooks": ENGINE | {"server.webhooks"},
     "server.webhooks.assembly": {"server.apps", "server.config", "server.webhooks"},
-    "server.websocket": {"server.deadlines", "server.frames"},
+    "server.websocket": {"server.deadlines", "server.descriptors", "server.frames"},
     "server.welcome": ENGINE,
 }
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
+from oyez.server.descriptors import plain_socket, write_directly
 from oyez.server.http_reader import HttpLimits, HttpRefused, Phase, Request, RequestReader
 from oyez.server.http_response import Response, Stream, encode, stream_head, usual_head
 
@@ -71,6 +72,7 @@ class HttpConnection(asyncio.Protocol):
     __slots__ = (
         "_answering",
         "_closed",
+        "_descriptor",
         "_reader",
         "_refused",
         "_secure",
@@ -95,6 +97,7 @@ class HttpConnection(asyncio.Protocol):
         self._refused: HttpRefused | None = None  # the answer after the last request
         self._answering = False
         self._write_paused = False
+        self._descriptor = -1
         self._closed = False  # nothing is read any more
         self._secure = False
         self._stream: Stream | None = None
@@ -107,6 +110,7 @@ class HttpConnection(asyncio.Protocol):
         """A client has connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._secure = transport.get_extra_info("sslcontext") is not None
+        self._descriptor = plain_socket(self._transport)
         self._server.connections.add(self)
         self._server.deadlines.set(self, self._since + self._server.limits.head_seconds)
 
@@ -229,7 +233,8 @@ class HttpConnection(asyncio.Protocol):
         usual = response.status == 200 and not response.headers and keep_alive
         if usual and b"connection" not in request.headers:
             body = b"" if request.method == b"HEAD" else response.body
-            transport.write(b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body))
+            answer = b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body)
+            write_directly(transport, self._descriptor, answer)
         else:
             transport.write(encode(response, server.date, request, keep_alive=keep_alive))
         self._since = server.deadlines.now

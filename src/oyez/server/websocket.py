@@ -11,6 +11,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from oyez.server.deadlines import Deadlines
+from oyez.server.descriptors import plain_socket
 from oyez.server.frames import (
     EMPTY_PING,
     FrameError,
@@ -97,7 +98,7 @@ class WebSocket(asyncio.Protocol):
         self, transport: asyncio.Transport, limits: WebSocketLimits, deadlines: Deadlines
     ) -> None:
         self.writer = transport
-        self.descriptor = _plain_socket(transport)
+        self.descriptor = plain_socket(transport)
         self.bucket = 0
         self._limits = limits
         self._deadlines = deadlines
@@ -260,15 +261,3 @@ class WebSocket(asyncio.Protocol):
         listener, self._listener = self._listener, None
         if listener is not None:
             listener.closed(code, reason)
-
-
-def _plain_socket(transport: asyncio.Transport) -> int:
-    """The descriptor of a TCP socket whose bytes are those of the protocol, else -1.
-
-    Every transport calls ``connection_lost`` before it closes the descriptor, and nothing is
-    written to a WebSocket after that, so the descriptor is never another connection's.
-    """
-    if transport.get_extra_info("sslcontext") is not None:
-        return -1
-    connection = transport.get_extra_info("socket")
-    return -1 if connection is None else int(connection.fileno())
