@@ -1,4 +1,4 @@
-"""The two C programs: compiling them, starting them on a core, and giving them orders."""
+"""The load's programs, most of them in C: compiling them, starting them, giving them orders."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import select
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -54,12 +55,15 @@ def pinned_to(core: int) -> functools.partial[None]:
 
 
 class Program:
-    """A running C program that answers each line on its input with one line of JSON."""
+    """A running program that answers each line on its input with one line of JSON.
 
-    def __init__(self, name: str, *arguments: str, core: int) -> None:
+    It is a C program called `name`, unless a `command` says how to start it.
+    """
+
+    def __init__(self, name: str, *arguments: str, core: int, command: Sequence[str] = ()) -> None:
         self.name = name
         self._process = subprocess.Popen(
-            [str(BUILD / name), *arguments],
+            [*(command or (str(BUILD / name),)), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -100,13 +104,17 @@ class Program:
 
     def order(self, events: int, in_flight: int) -> dict[str, Any]:
         """Has one section done and returns its figures."""
+        self.give(events, in_flight)
+        return self.read()
+
+    def give(self, events: int, in_flight: int) -> None:
+        """Has one section done; `read` returns its figures later."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(f"{events} {in_flight}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError:
             raise BenchmarkError(self._last_words()) from None
-        return self.read()
 
     def stop(self) -> None:
         """The end of its input ends the program."""

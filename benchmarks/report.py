@@ -10,6 +10,16 @@ from pathlib import Path
 
 from benchmarks.measure import Fanout, Figures, Idle, Plan, Sample
 from benchmarks.signed_requests import PAYLOAD_BYTES
+from benchmarks.webhooks import (
+    FANOUTS_PER_S,
+    OFF,
+    ON,
+    SLOW,
+    SLOW_S,
+    SUBSCRIBERS,
+    State,
+    WebhookFigures,
+)
 
 README = Path(__file__).with_name("README.md")
 START, END = "<!-- table:start -->", "<!-- table:end -->"
@@ -18,10 +28,18 @@ BUSY_LIMIT = 0.98
 WAITED_LIMIT = 0.05
 
 
-def markdown(figures: Figures, *, plan: Plan, settings: str, stolen_percent: float) -> str:
+def markdown(
+    figures: Figures,
+    webhooks: WebhookFigures,
+    *,
+    plan: Plan,
+    settings: str,
+    stolen_percent: float,
+) -> str:
     """Everything that is printed, and written into the README."""
     parts = [_fanout_table(figures.fanout), _publish_table(figures.publish)]
-    parts += [_idle_table(figures.idle), _circumstances(figures, plan, settings, stolen_percent)]
+    parts += [_idle_table(figures.idle), _webhook_table(webhooks)]
+    parts.append(_circumstances(figures, plan, settings, stolen_percent))
     return "\n\n".join(parts)
 
 
@@ -107,6 +125,33 @@ def _idle_table(idle: Idle) -> str:
         "| idle, subscribed to one channel | KB resident per connection | empty server, MB |\n"
         "|---|---|---|\n"
         f"| {idle.connections} connections | {_spread(each)} | {_spread(empty, 1)} |"
+    )
+
+
+def _webhook_table(webhooks: WebhookFigures) -> str:
+    lines = [
+        "| webhooks of client events | client events/s | server CPU µs per client event "
+        "| server CPU µs per webhook event | fan-out latency p50 / p99, ms "
+        "| events sent / told / told again |",
+        "|---|---|---|---|---|---|",
+    ]
+    names = {OFF: "off", ON: "on, quick receiver", SLOW: f"on, receiver takes {SLOW_S:.0f} s"}
+    for key, name in names.items():
+        cost = f"{webhooks.cpu_us_per_webhook:.1f}" if key == ON else ""
+        lines.append(_webhook_row(name, webhooks.states[key], cost))
+    fanouts = len(webhooks.states[OFF].latencies_us)
+    lines.append(
+        f"\n{fanouts} fan-outs to {SUBSCRIBERS} subscribers in {webhooks.seconds:g} s, "
+        f"{FANOUTS_PER_S} a second, in each row."
+    )
+    return "\n".join(lines)
+
+
+def _webhook_row(name: str, state: State, cost: str) -> str:
+    p50, p99 = (state.percentile(percent) / 1000 for percent in (50, 99))
+    return (
+        f"| {name} | {state.rate:.0f} | {state.cpu_us:.1f} | {cost} | {p50:.2f} / {p99:.2f} "
+        f"| {state.sent} / {state.arrived} / {state.again} |"
     )
 
 

@@ -14,8 +14,10 @@ from benchmarks.measure import QUICK, Bench, Plan
 from benchmarks.programs import BenchmarkError, compile_programs
 from benchmarks.report import markdown, write_into_readme
 from benchmarks.server import oyez_server
+from benchmarks.webhooks import WebhookBench
 
 EXIT_CANNOT_MEASURE = 2
+WEBHOOK_S, QUICK_WEBHOOK_S = 8.0, 3.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.sleeping_receivers:
         plan = replace(plan, receivers_sleep=True)
     try:
-        text = _measure(plan, transport=options.transport)
+        webhook_s = options.webhook_seconds or (QUICK_WEBHOOK_S if options.quick else WEBHOOK_S)
+        text = _measure(plan, transport=options.transport, webhook_s=webhook_s)
     except BenchmarkError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return EXIT_CANNOT_MEASURE
@@ -37,25 +40,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(plan: Plan, *, transport: str | None) -> str:
+def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
     compile_programs()
     server_core, generator_core = _cores()
+    start_server = functools.partial(oyez_server, core=server_core, transport=transport)
     bench = Bench(
-        functools.partial(oyez_server, core=server_core, transport=transport),
+        start_server,
         plan=plan,
         server_core=server_core,
         generator_core=generator_core,
     )
+    webhook_bench = WebhookBench(start_server, seconds=webhook_s, core=generator_core)
     before = _processor_times()
-    figures = bench.run(lambda what: print(f"measuring {what} …", file=sys.stderr, flush=True))
+    figures = bench.run(_progress)
+    webhooks = webhook_bench.run(_progress)
     return markdown(
         figures,
+        webhooks,
         plan=plan,
         settings=f"transport {transport or 'default'}; server on core {server_core}, "
         f"load generator on core {generator_core}, "
         f"{'asleep' if plan.receivers_sleep else 'awake'} while it waits",
         stolen_percent=_stolen_percent(before, _processor_times()),
     )
+
+
+def _progress(what: str) -> None:
+    print(f"measuring {what} …", file=sys.stderr, flush=True)
 
 
 def _cores() -> tuple[int, int]:
@@ -80,8 +91,11 @@ def _stolen_percent(before: Sequence[int], after: Sequence[int]) -> float:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.run", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a smoke test of about 20 seconds")
+    parser.add_argument("--quick", action="store_true", help="a smoke test of about 45 seconds")
     parser.add_argument("--rounds", type=int, help="rounds of each measurement")
+    parser.add_argument(
+        "--webhook-seconds", type=float, help="how long client events are sent in each section"
+    )
     parser.add_argument("--transport", help="passed on to `oyez serve`")
     parser.add_argument(
         "--sleeping-receivers",

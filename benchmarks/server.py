@@ -80,11 +80,15 @@ def is_up(port: int) -> bool:
 
 
 @contextmanager
-def oyez_server(*, core: int, transport: str | None) -> Iterator[Server]:
-    """`oyez serve` with the development app, on a core of its own, until the block is left."""
+def oyez_server(
+    config: Path | None = None, *, core: int, transport: str | None
+) -> Iterator[Server]:
+    """`oyez serve` on a core of its own until the block is left; without config, its own app."""
     port, admin_port = free_port(), free_port()
     command = [sys.executable, "-m", "oyez", "serve"]
     command += ["--port", str(port), "--admin-port", str(admin_port)]
+    if config is not None:
+        command += ["--config", str(config)]
     if transport is not None:
         command += ["--transport", transport]
     log = BUILD / "server.log"

@@ -36,6 +36,7 @@ from oyez.server.webhooks.grace import Presence
 
 __all__ = ["Change", "Letter", "Outbox", "OutboxUnavailable"]
 
+_MOST_DEAD = 10_000  # dead letters kept, for all endpoints together
 _metadata = MetaData()
 _letters = Table(
     "webhook_letters",
@@ -266,6 +267,23 @@ async def _write(connection: AsyncConnection, batch: _Batch) -> None:
         await connection.execute(
             update(_letters).where(_letters.c.id == letter.id).values(**values)
         )
+    if batch.buried:
+        await _prune(connection)
+
+
+async def _prune(connection: AsyncConnection) -> None:
+    """Keep only the newest dead letters."""
+    dead = _letters.c.dead.is_(True)
+    oldest_kept = (
+        select(_letters.c.position)
+        .where(dead)
+        .order_by(_letters.c.position.desc())
+        .offset(_MOST_DEAD - 1)
+        .limit(1)
+    )
+    position = (await connection.execute(oldest_kept)).scalar()
+    if position is not None:
+        await connection.execute(delete(_letters).where(dead & (_letters.c.position < position)))
 
 
 def _is(presence: Presence) -> tuple[Any, ...]:
