@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from oyez.conformance import Credentials, Report, Target, run
+from oyez.conformance.expectations import Failed
+from oyez.conformance.raw_socket import RawSocket
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -92,3 +95,14 @@ async def test_where_nobody_listens_every_check_fails_at_once() -> None:
 
     assert {result.outcome for result in report.results} == {"fail"}
     assert "expected a server at" in report.results[0].detail
+
+
+async def test_running_out_of_patience_while_connecting_leaves_no_socket_open() -> None:
+    async with listening(hangs) as port:
+        app = Credentials("1001", "app-key", "app-secret")
+        for step in range(200):
+            target = Target(f"http://127.0.0.1:{port}", app, patience=step * 1e-5)
+            with contextlib.suppress(Failed):
+                await (await RawSocket.open(target)).close()
+
+    gc.collect()  # an unclosed socket warns here, and warnings are errors

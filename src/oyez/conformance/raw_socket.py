@@ -52,7 +52,7 @@ class RawSocket:
         name = target.host if context else None
         try:
             async with asyncio.timeout(target.patience):
-                plain = await asyncio.to_thread(_connect, target, receive_buffer)
+                plain = await _connect(target, receive_buffer)
                 reader, writer = await asyncio.open_connection(
                     sock=plain, ssl=context, server_hostname=name, limit=_HEAD_BYTES
                 )
@@ -143,18 +143,21 @@ class RawSocket:
             raise Failed(what, f"{type(error).__name__}: {error}") from None
 
 
-def _connect(target: Target, receive_buffer: int | None) -> socket.socket:
-    """Connect with buffers set before the handshake, when the kernel still heeds them."""
-    families = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+async def _connect(target: Target, receive_buffer: int | None) -> socket.socket:
+    """Connect with buffers set before the handshake, when the kernel still heeds them.
+
+    Not in a thread: a cancelled wait for one would lose the socket it comes back with.
+    """
+    loop = asyncio.get_running_loop()
+    families = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     family, kind, protocol, _, address = families[0]
     plain = socket.socket(family, kind, protocol)
     try:
+        plain.setblocking(False)
         if receive_buffer:
             plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        plain.settimeout(target.patience)
-        plain.connect(address)
-        plain.setblocking(False)
-    except OSError:
+        await loop.sock_connect(plain, address)
+    except BaseException:
         plain.close()
         raise
     return plain
