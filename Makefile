@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
 	@$(BIN)/oyez serve
 
-test: check $(VENV)/node_modules $(VENV)/browser  ## run everything
+test: check $(VENV)/node_modules $(VENV)/debian  ## run everything
 	$(BIN)/pytest -n auto --dist loadgroup
 
 check: $(VENV)/developing  ## lint and types
@@ -45,11 +45,14 @@ $(VENV)/node_modules: tests/end_to_end/clients/package-lock.json $(VENV)/develop
 	cd tests/end_to_end/clients && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# A real Chromium for the welcome page. Without it, and without the right to install it, the tests
-# that need it say so and are skipped, except under CI.
-$(VENV)/browser: $(VENV)/developing
-	@command -v chromium >/dev/null || { \
-		echo "installing chromium ..."; \
-		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium) >/dev/null 2>&1 \
-		|| echo "chromium could not be installed: run 'sudo apt-get install chromium' for the browser tests"; }
-	@command -v chromium >/dev/null && touch $@ || true
+# A real Chromium for the welcome page, a real PostgreSQL for the outbox. Without them, and without
+# the right to install them, the tests that need one say so and are skipped, except under CI.
+$(VENV)/debian: $(VENV)/developing
+	@missing=""; \
+	command -v chromium >/dev/null || missing="$$missing chromium"; \
+	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	test -z "$$missing" || { \
+		echo "installing$$missing ..."; \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1 \
+		|| echo "could not be installed, tests are skipped: sudo apt-get install$$missing"; }
+	@touch $@

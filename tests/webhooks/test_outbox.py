@@ -1,38 +1,50 @@
 """The store itself: what is kept, in which order, and how much."""
 
+import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from oyez.server.webhooks import outbox as module
+from oyez.server.webhooks import letters as module
 from oyez.server.webhooks.grace import Presence
-from oyez.server.webhooks.outbox import Change, Letter, Outbox
+from oyez.server.webhooks.letters import Change, Letter
+from oyez.server.webhooks.outbox import Outbox, OutboxUnavailable
+from tests.webhooks.postgres import postgres_is_installed, running_postgres
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=postgres_is_installed)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'outbox.db'}"
+    else:
+        with running_postgres() as url:
+            yield url
 
 
 def letter(outbox: Outbox, name: str) -> Letter:
     return Letter(name, outbox.next_position(), "1", "http://x", "a", b"{}", 0)
 
 
-async def test_what_is_stored_is_there_after_another_start(tmp_path: Path) -> None:
-    url = f"sqlite+aiosqlite:///{tmp_path / 'outbox.db'}"
-    ada = Presence("1", "presence-a", "ada")
+async def test_what_is_stored_is_there_after_another_start(url: str) -> None:
+    ada = Presence("1", "presence-a", "ada\0 Zoë 🌍")
     async with Outbox(url) as outbox:
         letters = [letter(outbox, name) for name in "abc"]
         await outbox.store(Change(letters, begun=[ada, Presence("1", "presence-a")]))
-        await outbox.store(Change(ended=[ada]))
+        await outbox.store(Change(ended=[Presence("1", "presence-a")]))
+        await outbox.store(Change(begun=[ada]))
         outbox.remove(["b"])
 
     async with Outbox(url) as outbox:
         assert [each.id for each in await outbox.pending()] == ["a", "c"]
-        assert await outbox.present() == [Presence("1", "presence-a")]
+        assert await outbox.present() == [ada]
         assert outbox.next_position() > letters[-1].position
 
 
 async def test_only_the_newest_dead_letters_are_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_MOST_DEAD", 3)
-    url = f"sqlite+aiosqlite:///{tmp_path / 'outbox.db'}"
     async with Outbox(url) as outbox:
         letters = [letter(outbox, str(number)) for number in range(6)]
         await outbox.store(Change(letters))
@@ -43,3 +55,20 @@ async def test_only_the_newest_dead_letters_are_kept(
 
         assert [each.id for each in await outbox.dead()] == ["4", "3", "2"]
         assert [each.id for each in await outbox.pending()] == ["5"]
+        assert [each.id for each in await outbox.revive(["3", "5"])] == ["3"]
+        assert [each.id for each in await outbox.pending()] == ["3", "5"]
+
+
+async def test_what_is_delivered_is_forgotten_although_nothing_else_happens(url: str) -> None:
+    async with Outbox(url) as outbox:
+        await outbox.store(Change([letter(outbox, "a")]))
+        outbox.remove(["a"])
+        async with asyncio.timeout(10):
+            while await outbox.pending():  # noqa: ASYNC110 - there is nothing else to wait for
+                await asyncio.sleep(0.01)
+
+
+async def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OutboxUnavailable, match=r"cannot open the outbox: .*unable to open"):
+        async with Outbox(f"sqlite:///{tmp_path / 'no' / 'outbox.db'}"):
+            pass

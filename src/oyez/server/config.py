@@ -59,8 +59,7 @@ class WebhookDeliverySettings(StrictModel):
     outbox: str = Field(
         default="",
         description=(
-            "SQLAlchemy URL with an async driver, such as `postgresql+asyncpg://…`; "
-            "default: SQLite in `data_directory`."
+            "SQLAlchemy URL, such as `postgresql+psycopg://…`; default: SQLite in `data_directory`."
         ),
     )
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one request.")

@@ -22,7 +22,8 @@ from oyez.protocol.webhooks import Endpoint, WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
 from oyez.server.webhooks.courier import Courier, Policy
 from oyez.server.webhooks.grace import Grace, Presence
-from oyez.server.webhooks.outbox import Change, Letter, Outbox, OutboxUnavailable
+from oyez.server.webhooks.letters import Change, Letter
+from oyez.server.webhooks.outbox import Outbox, OutboxUnavailable
 from oyez.server.webhooks.senders import Sender
 
 __all__ = ["Webhooks"]

@@ -43,4 +43,4 @@ def _outbox_url(settings: Settings) -> str:
     if settings.webhooks.outbox:
         return settings.webhooks.outbox
     settings.data_directory.mkdir(parents=True, exist_ok=True)
-    return f"sqlite+aiosqlite:///{settings.data_directory / 'outbox.db'}"
+    return f"sqlite:///{settings.data_directory / 'outbox.db'}"

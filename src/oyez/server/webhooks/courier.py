@@ -17,7 +17,8 @@ import structlog
 
 from oyez.protocol.signing import Token
 from oyez.protocol.webhooks import Endpoint, request_headers, write_body
-from oyez.server.webhooks.outbox import Letter, Outbox
+from oyez.server.webhooks.letters import Letter
+from oyez.server.webhooks.outbox import Outbox
 from oyez.server.webhooks.senders import DeliveryFailed, Sender
 
 __all__ = ["Courier", "Policy", "Tally"]

@@ -1,99 +1,44 @@
 """What must survive: undelivered webhook events, dead letters, and who was told to be there.
 
-SQL through SQLAlchemy: SQLite in WAL mode by default, PostgreSQL by its URL. What happens while one
-transaction is written goes into the next together, off the loop, so that a thousand joins a second
-cost a few commits.
+SQL through SQLAlchemy: SQLite in WAL mode by default, PostgreSQL by its URL. A thread of its own
+does one transaction after the other; what happens during one goes into the next together. What was
+delivered is forgotten with the next event, or a moment later: nobody waits for that.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-import msgspec
-from sqlalchemy import (
-    BigInteger,
-    Boolean,
-    Column,
-    Integer,
-    LargeBinary,
-    MetaData,
-    Row,
-    String,
-    Table,
-    delete,
-    event,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from oyez.server.webhooks.grace import Presence
-
-__all__ = ["Change", "Letter", "Outbox", "OutboxUnavailable"]
-
-_MOST_DEAD = 10_000  # dead letters kept, for all endpoints together
-_metadata = MetaData()
-_letters = Table(
-    "webhook_letters",
-    _metadata,
-    Column("id", String(32), primary_key=True),
-    Column("position", BigInteger, nullable=False, index=True),
-    Column("app_id", String(40), nullable=False),
-    Column("target", String(2000), nullable=False),
-    Column("channel", String(400), nullable=False),
-    Column("body", LargeBinary, nullable=False),
-    Column("created_ms", BigInteger, nullable=False),
-    Column("dead", Boolean, nullable=False, default=False),
-    Column("attempts", Integer, nullable=False, default=0),
-    Column("error", String(500), nullable=False, default=""),
+from oyez.server.webhooks.letters import (
+    Change,
+    Letter,
+    bury_letters,
+    create_tables,
+    delete_letters,
+    last_position,
+    read_dead,
+    read_pending,
+    read_present,
+    revive_letters,
+    write_changes,
 )
-_present = Table(
-    "webhook_presence",
-    _metadata,
-    Column("app_id", String(40), primary_key=True),
-    Column("channel", String(400), primary_key=True),
-    Column("user_id", String(400), primary_key=True),
-)
+
+__all__ = ["Outbox", "OutboxUnavailable"]
+
+_FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another transaction
+
+_Found = TypeVar("_Found")
 
 
 class OutboxUnavailable(Exception):
     """The database does not take or give anything."""
-
-
-class Letter(msgspec.Struct):
-    """One event on its way to one endpoint.
-
-    Attributes:
-        id: unique, also told to the receiver.
-        body: the event as JSON.
-        created_ms: when it happened, Unix milliseconds.
-        dead: whether no more attempts are made by themselves.
-    """
-
-    id: str
-    position: int
-    app_id: str
-    target: str
-    channel: str
-    body: bytes
-    created_ms: int
-    dead: bool = False
-    attempts: int = 0
-    error: str = ""
-
-
-@dataclass(slots=True)
-class Change:
-    """What one happening changes, all or nothing."""
-
-    letters: Sequence[Letter] = ()
-    begun: Sequence[Presence] = ()
-    ended: Sequence[Presence] = ()
 
 
 @dataclass(slots=True)
@@ -102,32 +47,32 @@ class _Batch:
     removed: list[str] = field(default_factory=list)
     buried: list[Letter] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
-    error: Exception | None = None
+    error: OutboxUnavailable | None = None
 
 
 class Outbox:
     """The store; enter it before use.
 
     Args:
-        url: an SQLAlchemy URL with an async driver.
+        url: an SQLAlchemy URL.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine: AsyncEngine = create_async_engine(url)
+        self._engine = create_engine(url)
         if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine.sync_engine, "connect", _tune_sqlite)
+            event.listen(self._engine, "connect", _tune_sqlite)
+        self._thread = ThreadPoolExecutor(1, "outbox")
         self._batch = _Batch()
         self._wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
+        self._later: asyncio.TimerHandle | None = None
         self._position = 0
 
     async def __aenter__(self) -> Self:
         try:
-            async with self._engine.begin() as connection:
-                await connection.run_sync(_metadata.create_all)
-                found = await connection.execute(select(func.max(_letters.c.position)))
-                self._position = found.scalar() or 0
-        except SQLAlchemyError as error:
+            await self._transaction(create_tables)
+            self._position = await self._transaction(last_position)
+        except OutboxUnavailable as error:
             raise OutboxUnavailable(f"cannot open the outbox: {error}") from error
         self._writer = asyncio.create_task(self._write_all())
         return self
@@ -138,11 +83,14 @@ class Outbox:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if self._later is not None:
+            self._later.cancel()
         if self._writer is not None:
             await self._commit_pending()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        await self._engine.dispose()
+        self._thread.shutdown()
+        self._engine.dispose()
 
     def next_position(self) -> int:
         """A number larger than all before: letters are delivered in its order."""
@@ -165,7 +113,9 @@ class Outbox:
     def remove(self, ids: Sequence[str]) -> None:
         """Letters have been delivered or dropped. At worst they are delivered again."""
         self._batch.removed.extend(ids)
-        self._wanted.set()
+        if self._later is None:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
 
     def bury(self, letter: Letter) -> None:
         """Keep a letter as dead, with its attempts and its last error."""
@@ -178,8 +128,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        query = select(_letters).where(_letters.c.dead.is_(False)).order_by(_letters.c.position)
-        return [_letter(row) for row in await self._rows(query)]
+        return await self._transaction(read_pending)
 
     async def dead(self, limit: int = 1000) -> list[Letter]:
         """The newest dead letters, newest first.
@@ -187,13 +136,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        query = (
-            select(_letters)
-            .where(_letters.c.dead.is_(True))
-            .order_by(_letters.c.position.desc())
-            .limit(limit)
-        )
-        return [_letter(row) for row in await self._rows(query)]
+        return await self._transaction(lambda connection: read_dead(connection, limit))
 
     async def present(self) -> list[Presence]:
         """Who was told to be there when the store was last written.
@@ -201,7 +144,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        return [Presence(**row._mapping) for row in await self._rows(select(_present))]
+        return await self._transaction(read_present)
 
     async def revive(self, ids: Sequence[str]) -> list[Letter]:
         """Make dead letters pending again, and return them.
@@ -209,26 +152,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        chosen = _letters.c.id.in_(ids) & _letters.c.dead.is_(True)
-        try:
-            async with self._engine.begin() as connection:
-                rows = (await connection.execute(select(_letters).where(chosen))).all()
-                await connection.execute(
-                    update(_letters).where(chosen).values(dead=False, attempts=0)
-                )
-        except SQLAlchemyError as error:
-            raise OutboxUnavailable(str(error)) from error
-        letters = [_letter(row) for row in rows]
-        for letter in letters:
-            letter.dead, letter.attempts = False, 0
-        return letters
-
-    async def _rows(self, query: Any) -> Sequence[Row[Any]]:
-        try:
-            async with self._engine.connect() as connection:
-                return (await connection.execute(query)).all()
-        except SQLAlchemyError as error:
-            raise OutboxUnavailable(str(error)) from error
+        return await self._transaction(lambda connection: revive_letters(connection, ids))
 
     async def _write_all(self) -> None:
         while True:
@@ -239,59 +163,32 @@ class Outbox:
         """Write what has been collected; what comes in meanwhile is the next transaction."""
         batch, self._batch = self._batch, _Batch()
         self._wanted.clear()
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         try:
-            async with self._engine.begin() as connection:
-                await _write(connection, batch)
-        except SQLAlchemyError as error:
+            await self._transaction(lambda connection: _write(connection, batch))
+        except OutboxUnavailable as error:
             batch.error = error
         finally:
             batch.done.set()
 
+    async def _transaction(self, do: Callable[[Connection], _Found]) -> _Found:
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._thread, self._run, do)
 
-async def _write(connection: AsyncConnection, batch: _Batch) -> None:
-    letters = [each for change in batch.changes for each in change.letters]
-    if letters:
-        await connection.execute(insert(_letters), [msgspec.structs.asdict(x) for x in letters])
-    for change in batch.changes:  # in order: one may take back what another began
-        for presence in change.ended:
-            await connection.execute(delete(_present).where(*_is(presence)))
-        for presence in change.begun:
-            await connection.execute(delete(_present).where(*_is(presence)))
-            await connection.execute(insert(_present), [presence._asdict()])
-    if batch.removed:
-        for at in range(0, len(batch.removed), 500):
-            ids = batch.removed[at : at + 500]
-            await connection.execute(delete(_letters).where(_letters.c.id.in_(ids)))
-    for letter in batch.buried:
-        values = {"dead": True, "attempts": letter.attempts, "error": letter.error[:500]}
-        await connection.execute(
-            update(_letters).where(_letters.c.id == letter.id).values(**values)
-        )
-    if batch.buried:
-        await _prune(connection)
+    def _run(self, do: Callable[[Connection], _Found]) -> _Found:
+        try:
+            with self._engine.begin() as connection:
+                return do(connection)
+        except SQLAlchemyError as error:
+            raise OutboxUnavailable(str(error)) from error
 
 
-async def _prune(connection: AsyncConnection) -> None:
-    """Keep only the newest dead letters."""
-    dead = _letters.c.dead.is_(True)
-    oldest_kept = (
-        select(_letters.c.position)
-        .where(dead)
-        .order_by(_letters.c.position.desc())
-        .offset(_MOST_DEAD - 1)
-        .limit(1)
-    )
-    position = (await connection.execute(oldest_kept)).scalar()
-    if position is not None:
-        await connection.execute(delete(_letters).where(dead & (_letters.c.position < position)))
-
-
-def _is(presence: Presence) -> tuple[Any, ...]:
-    return tuple(_present.c[name] == value for name, value in presence._asdict().items())
-
-
-def _letter(row: Row[Any]) -> Letter:
-    return Letter(**row._mapping)
+def _write(connection: Connection, batch: _Batch) -> None:
+    write_changes(connection, batch.changes)
+    delete_letters(connection, batch.removed)
+    bury_letters(connection, batch.buried)
 
 
 def _tune_sqlite(connection: Any, _: object) -> None:

@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from oyez.server.webhooks import Webhooks
-from oyez.server.webhooks.outbox import Letter, OutboxUnavailable
+from oyez.server.webhooks.letters import Letter
+from oyez.server.webhooks.outbox import OutboxUnavailable
 
 __all__ = ["webhook_pages"]
 
