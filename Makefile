@@ -15,6 +15,7 @@ check: $(VENV)/developing  ## lint and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright
 
 bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.md
 	$(BIN)/python -m benchmarks.run

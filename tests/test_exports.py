@@ -2,15 +2,48 @@
 
 import importlib
 import pkgutil
+import subprocess
+import sys
 
 import pytest
 
 import oyez
 
 
-def test_the_package_offers_its_version() -> None:
-    assert oyez.__all__ == ["__version__"]
+def test_the_public_names() -> None:
+    assert oyez.__all__ == [
+        "ApiError",
+        "AsyncClient",
+        "BadRequest",
+        "BadResponse",
+        "Client",
+        "ConnectionFailed",
+        "DecryptionFailed",
+        "Forbidden",
+        "NotFound",
+        "OyezError",
+        "PayloadTooLarge",
+        "RateLimited",
+        "ServerError",
+        "SubscriptionError",
+        "TimedOut",
+        "Unauthorized",
+        "Webhook",
+        "WebhookError",
+        "__version__",
+    ]
     assert oyez.__version__.count(".") == 2
+
+
+def test_naming_no_client_loads_no_http_library() -> None:
+    look = "print('httpx2' in sys.modules)"
+    script = f"import sys, oyez; {look}; oyez.Client; {look}"
+
+    found = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+
+    assert found.stdout.split() == ["False", "True"]
 
 
 @pytest.mark.parametrize(

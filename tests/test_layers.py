@@ -17,11 +17,12 @@ PACKAGE = Path(__file__).parent.parent / "src" / "oyez"
 PROTOCOL = {"protocol"}
 ENGINE = {"protocol", "server.engine"}
 ALLOWED: dict[str, set[str]] = {
-    "__init__": set(),
+    "__init__": {"sdk"},
     "__main__": {"cli"},
     "cli": {"", "conformance", "protocol", "server.config", "server.logs", "server.node"},
     "conformance": {"", "conformance", "protocol"},
     "protocol": PROTOCOL,
+    "sdk": {"", "protocol", "sdk"},
     "server": set(),
     "server.admin": {"server.metrics"},
     "server.api": ENGINE
@@ -99,10 +100,11 @@ ALLOWED: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     "aiofastnet": {"server.node"},
     "httptools": {"server.http_reader"},
-    "httpx2": {"cli", "conformance", "server.webhooks"},
+    "httpx2": {"cli", "conformance", "sdk.transport", "server.webhooks"},
     "msgspec": {
         "cli",
         "protocol",
+        "sdk",
         "server.api",
         "server.engine",
         "server.fallback",
@@ -110,6 +112,7 @@ LIBRARIES: dict[str, set[str]] = {
         "server.logs",
         "server.webhooks",
     },
+    "nacl": {"sdk.encryption"},
     "prometheus_client": {"server.metrics"},
     "pydantic": {"cli", "server.app_settings", "server.config"},
     "pydantic_settings": {"server.config"},
