@@ -43,9 +43,6 @@ class Webhook:
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return iter(self.events)
 
-    def __len__(self) -> int:
-        return len(self.events)
-
 
 class _Body(msgspec.Struct):
     time_ms: int
