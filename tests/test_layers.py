@@ -99,6 +99,7 @@ ALLOWED: dict[str, set[str]] = {
 # Third-party packages, with the only files that may import them; ARCHITECTURE.md says why each.
 LIBRARIES: dict[str, set[str]] = {
     "aiofastnet": {"server.node"},
+    "aiohttp": {"sdk.aiohttp_transport"},
     "httptools": {"server.http_reader"},
     "httpx2": {"cli", "conformance", "sdk.transport", "server.webhooks"},
     "msgspec": {
@@ -132,6 +133,7 @@ LIBRARIES: dict[str, set[str]] = {
     "typer": {"cli"},
     "uvicorn": {"server.admin"},
     "uvloop": {"cli"},
+    "yarl": {"sdk.aiohttp_transport"},
     "websockets": {"conformance"},
 }
 

@@ -1,6 +1,7 @@
 """Clients of both kinds, called in the same way."""
 
 import inspect
+import sys
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -40,13 +41,18 @@ class Either:
         return call
 
 
-@pytest.fixture(params=[oyez.Client, oyez.AsyncClient])
-async def make_client(request: pytest.FixtureRequest) -> AsyncIterator[Callable[..., Either]]:
+@pytest.fixture(params=["threads", "aiohttp", "httpx2"])
+async def make_client(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Callable[..., Either]]:
     """Makes clients that are closed with the test."""
     made: list[oyez.Client | oyez.AsyncClient] = []
+    kind = oyez.Client if request.param == "threads" else oyez.AsyncClient
+    if request.param == "httpx2":
+        monkeypatch.setitem(sys.modules, "oyez.sdk.aiohttp_transport", None)  # not installed
 
     def make(**options: Any) -> Either:
-        made.append(request.param(**options))
+        made.append(kind(**options))
         return Either(made[-1])
 
     yield make

@@ -21,6 +21,7 @@ from oyez.sdk.offline import Batch, Info, Offline
 from oyez.sdk.transport import (
     AsyncHttpTransport,
     AsyncTransport,
+    HttpOptions,
     HttpTransport,
     Transport,
 )
@@ -172,9 +173,12 @@ class Client(Offline[Transport]):
 
 
 class AsyncClient(Offline[AsyncTransport]):
-    """The same for asyncio; one per event loop. What sends is a coroutine, the rest is not."""
+    """The same for asyncio; one per event loop. What sends is a coroutine, the rest is not.
 
-    _own: AsyncHttpTransport | None = None
+    It talks over aiohttp if that is installed, else over httpx2.
+    """
+
+    _own: AsyncTransport | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -279,8 +283,17 @@ class AsyncClient(Offline[AsyncTransport]):
         if self._given is not None:
             return self._given
         if self._own is None:
-            self._own = AsyncHttpTransport(self._options)
+            self._own = _async_transport(self._options)
         return self._own
 
 
 _making = threading.Lock()
+
+
+def _async_transport(options: HttpOptions) -> AsyncTransport:
+    """The fastest that is installed."""
+    try:
+        from oyez.sdk.aiohttp_transport import AiohttpTransport
+    except ModuleNotFoundError:
+        return AsyncHttpTransport(options)
+    return AiohttpTransport(options)

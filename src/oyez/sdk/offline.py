@@ -15,7 +15,7 @@ from oyez.sdk.calls import MAX_BATCH, Call, Calls, Encode, encode_json
 from oyez.sdk.encryption import Cipher, master_key
 from oyez.sdk.errors import OyezError
 from oyez.sdk.retries import Retries
-from oyez.sdk.transport import HttpOptions, Request, Response
+from oyez.sdk.transport import HttpOptions, Request, Response, proxy_of_environment
 from oyez.sdk.webhooks import Webhook, read_webhook
 
 __all__ = ["Batch", "Info", "Offline"]
@@ -93,7 +93,11 @@ class Offline(Generic[_Transport]):
         self._authorizer = Authorizer(self._address.token, self._cipher, json_encoder)
         self._tokens = [self._address.token, *(Token(*each) for each in more_tokens)]
         self._retries = Retries(retries)
-        self._options = HttpOptions(timeout=timeout, verify=verify, proxy=proxy)
+        self._options = HttpOptions(
+            timeout=timeout,
+            verify=verify,
+            proxy=proxy or proxy_of_environment(self._address.base),
+        )
         self._given = transport
         self._clock = clock
 
