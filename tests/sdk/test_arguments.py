@@ -130,7 +130,9 @@ REFUSED: list[tuple[Callable[[], Any], type[Exception], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("call", "kind", "message"), REFUSED, ids=lambda each: str(each)[:60])
+@pytest.mark.parametrize(
+    ("call", "kind", "message"), REFUSED, ids=[str(at) for at in range(len(REFUSED))]
+)
 def test_a_wrong_argument_names_the_limit_and_the_value(
     call: Callable[[], Any], kind: type[Exception], message: str
 ) -> None:
