@@ -111,9 +111,7 @@ class Courier:
         self._lanes[number].append(letter)
         self._pending += 1
         if number not in self._busy:
-            task = asyncio.create_task(self._run(number))
-            self._busy[number] = task
-            task.add_done_callback(lambda _: self._busy.pop(number, None))
+            self._busy[number] = asyncio.create_task(self._run(number))
 
     def drop(self, ids: frozenset[str]) -> int:
         """Forget letters that wait; how many there were."""
@@ -143,7 +141,12 @@ class Courier:
         self._outbox.remove([oldest.id])
 
     async def _run(self, number: int) -> None:
-        lane = self._lanes[number]
+        try:
+            await self._empty(self._lanes[number])
+        finally:  # in the same step as the last look: a letter in between would wait for the next
+            del self._busy[number]
+
+    async def _empty(self, lane: deque[Letter]) -> None:
         while lane:
             if self.endpoint.batching:
                 await self._sleep(self._policy.collect)
