@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from oyez.sdk.client import AsyncClient, Client
+    from oyez.sdk.conversation import Event
     from oyez.sdk.errors import (
         ApiError,
         BadRequest,
         BadResponse,
         ConnectionFailed,
+        ConnectionRejected,
         DecryptionFailed,
         Forbidden,
         NotFound,
@@ -22,38 +24,74 @@ if TYPE_CHECKING:
         PayloadTooLarge,
         RateLimited,
         ServerError,
+        SigninError,
         SubscriptionError,
         TimedOut,
         Unauthorized,
         WebhookError,
     )
+    from oyez.sdk.listening import subscribe
+    from oyez.sdk.members import Members
+    from oyez.sdk.permission import HttpAuthenticator, HttpAuthorizer
+    from oyez.sdk.reconnection import Reconnection
+    from oyez.sdk.state import State, StateChange
+    from oyez.sdk.subscriber import AsyncSubscriber
+    from oyez.sdk.subscription import Subscription, User
     from oyez.sdk.webhooks import Webhook
 
 __all__ = [
     "ApiError",
     "AsyncClient",
+    "AsyncSubscriber",
     "BadRequest",
     "BadResponse",
     "Client",
     "ConnectionFailed",
+    "ConnectionRejected",
     "DecryptionFailed",
+    "Event",
     "Forbidden",
+    "HttpAuthenticator",
+    "HttpAuthorizer",
+    "Members",
     "NotFound",
     "OyezError",
     "PayloadTooLarge",
     "RateLimited",
+    "Reconnection",
     "ServerError",
+    "SigninError",
+    "State",
+    "StateChange",
+    "Subscription",
     "SubscriptionError",
     "TimedOut",
     "Unauthorized",
+    "User",
     "Webhook",
     "WebhookError",
     "__version__",
+    "subscribe",
 ]
 
 __version__ = "0.1.0"
 
-_HOMES = {"AsyncClient": "client", "Client": "client", "Webhook": "webhooks"}
+_HOMES = {
+    "AsyncClient": "client",
+    "AsyncSubscriber": "subscriber",
+    "Client": "client",
+    "Event": "conversation",
+    "HttpAuthenticator": "permission",
+    "Members": "members",
+    "Reconnection": "reconnection",
+    "State": "state",
+    "StateChange": "state",
+    "User": "subscription",
+    "HttpAuthorizer": "permission",
+    "Subscription": "subscription",
+    "Webhook": "webhooks",
+    "subscribe": "listening",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ from oyez.sdk.transport import (
     Transport,
 )
 
-__all__ = ["AsyncClient", "Client"]
+__all__ = ["AsyncClient", "Client", "async_transport"]
 
 _Answer = TypeVar("_Answer")
 
@@ -283,14 +283,14 @@ class AsyncClient(Offline[AsyncTransport]):
         if self._given is not None:
             return self._given
         if self._own is None:
-            self._own = _async_transport(self._options)
+            self._own = async_transport(self._options)
         return self._own
 
 
 _making = threading.Lock()
 
 
-def _async_transport(options: HttpOptions) -> AsyncTransport:
+def async_transport(options: HttpOptions) -> AsyncTransport:
     """The fastest that is installed."""
     try:
         from oyez.sdk.aiohttp_transport import AiohttpTransport

@@ -6,13 +6,14 @@ XSalsa20-Poly1305 of NaCl, by PyNaCl: ``pip install 'oyez[encryption]'``.
 import base64
 import binascii
 from hashlib import sha256
+from importlib.util import find_spec
 
 import msgspec
 
 from oyez.protocol.channels import kind_of
 from oyez.sdk.errors import DecryptionFailed
 
-__all__ = ["Cipher", "decrypt_with", "master_key"]
+__all__ = ["Cipher", "decrypt_with", "encrypt_with", "master_key", "require_pynacl"]
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 24
@@ -53,10 +54,7 @@ class Cipher:
             ModuleNotFoundError: PyNaCl is not installed.
         """
         _must_be_encrypted(channel)
-        from nacl.secret import SecretBox
-
-        sealed = SecretBox(self.shared_secret(channel)).encrypt(plaintext.encode(), nonce)
-        return f'{{"nonce":"{_base64(sealed.nonce)}","ciphertext":"{_base64(sealed.ciphertext)}"}}'
+        return encrypt_with(self.shared_secret(channel), plaintext, nonce=nonce)
 
     def decrypt(self, channel: str, data: str) -> str:
         """What was encrypted.
@@ -70,6 +68,15 @@ class Cipher:
         return decrypt_with(self.shared_secret(channel), data)
 
 
+def encrypt_with(shared_secret: bytes, plaintext: str, *, nonce: bytes | None = None) -> str:
+    """The data string that travels, with the secret of one channel; see `Cipher.encrypt`."""
+    require_pynacl()
+    from nacl.secret import SecretBox
+
+    sealed = SecretBox(shared_secret).encrypt(plaintext.encode(), nonce)
+    return f'{{"nonce":"{_base64(sealed.nonce)}","ciphertext":"{_base64(sealed.ciphertext)}"}}'
+
+
 def decrypt_with(shared_secret: bytes, data: str) -> str:
     """What was encrypted, with the secret of one channel.
 
@@ -77,6 +84,7 @@ def decrypt_with(shared_secret: bytes, data: str) -> str:
         DecryptionFailed: made with another key, changed on the way, or no such data.
         ModuleNotFoundError: PyNaCl is not installed.
     """
+    require_pynacl()
     from nacl.exceptions import CryptoError
     from nacl.secret import SecretBox
 
@@ -92,6 +100,19 @@ def decrypt_with(shared_secret: bytes, data: str) -> str:
         return SecretBox(shared_secret).decrypt(ciphertext, nonce).decode()
     except (CryptoError, UnicodeDecodeError):
         raise DecryptionFailed("the key does not open it, or it has been changed") from None
+
+
+def require_pynacl() -> None:
+    """Say what to install.
+
+    Raises:
+        ModuleNotFoundError: the library is not there.
+    """
+    if find_spec("nacl") is None:
+        raise ModuleNotFoundError(
+            "encrypted channels need the library PyNaCl: pip install 'oyez[encryption]'",
+            name="nacl",
+        )
 
 
 def master_key(text: str) -> bytes:

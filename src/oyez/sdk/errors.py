@@ -12,11 +12,13 @@
     │   ├── RateLimited         429: try again after ``retry_after``
     │   └── ServerError         5xx: try again later
     ├── ConnectionFailed        no answer; the HTTP library's error is in ``__cause__``
-    │   └── TimedOut            not within ``timeout``
+    │   ├── TimedOut            not within ``timeout``
+    │   └── ConnectionRejected  a subscriber is turned away for good: ``code``
     ├── BadResponse             an answer that no server of this protocol gives
     ├── WebhookError            a webhook that must not be trusted; ``reason`` says why
     ├── DecryptionFailed        another master key, or a message that has been changed
-    └── SubscriptionError       a subscription that the server or the authorizer refuses
+    ├── SubscriptionError       a subscription that the server or the authorizer refuses
+    └── SigninError             a sign-in that the server or the authenticator refuses
 
 Arguments that are wrong raise `TypeError` or `ValueError` before anything is sent; the message
 names the argument, the limit and the value.
@@ -29,6 +31,7 @@ __all__ = [
     "BadRequest",
     "BadResponse",
     "ConnectionFailed",
+    "ConnectionRejected",
     "DecryptionFailed",
     "Forbidden",
     "NotFound",
@@ -36,6 +39,7 @@ __all__ = [
     "PayloadTooLarge",
     "RateLimited",
     "ServerError",
+    "SigninError",
     "SubscriptionError",
     "TimedOut",
     "Unauthorized",
@@ -125,6 +129,19 @@ class TimedOut(ConnectionFailed):
     """Connecting or answering took longer than ``timeout``."""
 
 
+class ConnectionRejected(ConnectionFailed):
+    """The server has closed a subscriber's connection and does not want it back.
+
+    Attributes:
+        code: close code 4000 to 4099 of the protocol, or the HTTP status of a server that opens no
+            WebSocket there.
+    """
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+
+
 class BadResponse(OyezError):
     """A success whose body is not a JSON object: probably not such a server.
 
@@ -170,6 +187,10 @@ class SubscriptionError(OyezError):
         super().__init__(f"{channel}: {message}")
         self.channel = channel
         self.status = status
+
+
+class SigninError(OyezError):
+    """A user who cannot be signed in."""
 
 
 _BY_STATUS: dict[int, type[ApiError]] = {

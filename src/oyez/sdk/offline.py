@@ -5,6 +5,7 @@ import ssl as tls
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, Self, TypeVar, cast
+from urllib.parse import urlsplit
 
 from oyez import __version__
 from oyez.protocol.signing import Token
@@ -128,6 +129,26 @@ class Offline(Generic[_Transport]):
     def key(self) -> str:
         """The key that clients connect with as well."""
         return self._address.token.key
+
+    @property
+    def host(self) -> str:
+        """Name or address of the server."""
+        return urlsplit(self._address.base).hostname or ""
+
+    @property
+    def port(self) -> int | None:
+        """Of the server, if it is not the usual one."""
+        return urlsplit(self._address.base).port
+
+    @property
+    def ssl(self) -> bool:
+        """Whether TLS is used."""
+        return self._address.base.startswith("https:")
+
+    @property
+    def path(self) -> str:
+        """What the server's paths begin with."""
+        return self._address.prefix
 
     @property
     def base_url(self) -> str:

@@ -1,0 +1,112 @@
+"""``serve``: one process that serves, and what it prints when it does."""
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from oyez import __version__
+from oyez.cli.configuration import ConfigFile, load_settings
+from oyez.cli.output import fail
+from oyez.cli.target import DEVELOPMENT_SECRET, DEVELOPMENT_URL
+
+if TYPE_CHECKING:
+    from oyez.server.config import Settings
+    from oyez.server.node import Node
+
+__all__ = ["serve"]
+
+_HELLO = '{"message":"hello world"}'
+
+
+def serve(
+    config_file: ConfigFile = None,
+    host: Annotated[str | None, typer.Option(help="Address for clients and the API.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port for clients and the API.")] = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address for operators.")] = None,
+    admin_port: Annotated[int | None, typer.Option(help="Port for operators.")] = None,
+    transport: Annotated[str | None, typer.Option(help="uvloop, aiofastnet or asyncio.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+) -> None:
+    """Run a server. Without arguments: one development app on 127.0.0.1:6001."""
+    settings = load_settings(
+        config_file,
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        transport=transport,
+        log_format=log_format,
+        log_level=log_level,
+    )
+    from oyez.server import logs
+    from oyez.server.node import raise_file_limit
+
+    logs.configure(settings.log_format, settings.log_level)
+    raise_file_limit()
+    try:
+        _run(settings)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port} or {settings.admin_host}:{settings.admin_port}"
+        fail(f"cannot listen at {where}: {error.strerror or error}; see: oyez doctor")
+    except ValueError as error:
+        fail(str(error))
+
+
+def _run(settings: "Settings") -> None:
+    """Serve in this process until it is told to stop."""
+    from oyez.server import node as nodes
+
+    async def run() -> None:
+        node = nodes.Node(settings)
+        await nodes.serve(node, started=lambda: _print_development(node))
+
+    with asyncio.Runner(loop_factory=_loop_factory(settings.transport)) as runner:
+        runner.run(run())
+
+
+def _loop_factory(transport: str) -> Any:
+    if transport == "asyncio":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _print_development(node: "Node") -> None:
+    """Where everything is and a line to try it with, if there is an app that is no secret."""
+    settings = node.settings
+    for each in settings.apps:
+        token = each.tokens[0]
+        if token.secret.get_secret_value() != DEVELOPMENT_SECRET:
+            continue
+        address = f"{settings.host}:{node.port}"
+        url = f"http://{token.key}:{DEVELOPMENT_SECRET}@{address}/apps/{each.id}"
+        option = "" if url == DEVELOPMENT_URL else f" --url {url}"
+        rows = (
+            ("welcome page", f"http://{settings.admin_host}:{node.admin_port}/"),
+            ("clients", f"ws://{address}/app/{token.key}"),
+            ("HTTP API", f"http://{address}/apps/{each.id}"),
+            ("app id", each.id),
+            ("key", token.key),
+            ("secret", DEVELOPMENT_SECRET),
+        )
+        typer.echo(f"\nOyez {__version__} is listening, with a development app.\n")
+        for name, value in rows:
+            typer.echo(f"  {name:<14}{value}")
+        typer.echo("\nOpen the welcome page, then publish an event:\n")
+        typer.echo(f"  {_command()} trigger{option} my-channel my-event '{_HELLO}'\n")
+        return
+
+
+def _command() -> str:
+    """How this very program is called from the shell it was started in."""
+    script = Path(sys.executable).with_name("oyez")
+    if shutil.which("oyez") == str(script) or not script.exists():
+        return "oyez" if script.exists() else "python -m oyez"
+    return os.path.relpath(script)
