@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench docs clean
+.PHONY: run test check bench bench-peers docs clean
 
 run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
 	@$(BIN)/oyez serve
@@ -19,6 +19,10 @@ check: $(VENV)/developing  ## lint and types
 
 bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.md
 	$(BIN)/python -m benchmarks.run
+
+# ARGUMENTS="--only publish --peers oyez,soketi", for example; benchmarks/README.md has all of them.
+bench-peers: $(VENV)/benching  ## measure beside soketi, nchan, Centrifugo and Sockudo
+	$(BIN)/python -m benchmarks.peer_run $(ARGUMENTS)
 
 docs: $(VENV)/installed  ## renew the generated pages of docs/reference
 	$(BIN)/python -m docs.generate
@@ -38,20 +42,30 @@ $(VENV)/installed: $(BIN)/python pyproject.toml
 
 $(VENV)/developing: $(BIN)/python pyproject.toml
 	@echo "installing Oyez and the tools of its tests into $(VENV) ..."
-	@$(BIN)/pip install --quiet --editable '.[server,fast]' --group dev
+	@$(BIN)/pip install --quiet --editable '.[server,fast,redis]' --group dev
 	@touch $@ $(VENV)/installed
+
+# OpenSSL's headers for the load generator; without them, TLS and presence are not measured.
+$(VENV)/benching: $(VENV)/developing benchmarks/requirements.txt
+	@echo "installing the tools of the benchmark into $(VENV) ..."
+	@$(BIN)/pip install --quiet --requirement benchmarks/requirements.txt
+	@test -e /usr/include/openssl/ssl.h || { \
+		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends libssl-dev) >/dev/null 2>&1 \
+		|| echo "TLS is not measured: sudo apt-get install libssl-dev"; }
+	@touch $@
 
 $(VENV)/node_modules: tests/end_to_end/clients/package-lock.json $(VENV)/developing
 	@command -v npm >/dev/null || { echo "The tests need Node 20+ with npm: https://nodejs.org"; exit 1; }
 	cd tests/end_to_end/clients && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# A real Chromium for the welcome page, a real PostgreSQL for the outbox. Without them, and without
+# A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes. Without them, and without
 # the right to install them, the tests that need one say so and are skipped, except under CI.
 $(VENV)/debian: $(VENV)/developing
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
+	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
 	test -z "$$missing" || { \
 		echo "installing$$missing ..."; \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1 \

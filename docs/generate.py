@@ -11,7 +11,12 @@ from pydantic.fields import FieldInfo
 
 from oyez.protocol.app import Limits
 from oyez.server.app_settings import AppSettings, TokenSettings, WebhookSettings
-from oyez.server.config import NodeLimitSettings, Settings, WebhookDeliverySettings
+from oyez.server.config import (
+    ClusterSettings,
+    NodeLimitSettings,
+    Settings,
+    WebhookDeliverySettings,
+)
 
 PAGE = Path(__file__).with_name("reference") / "configuration.md"
 INTRODUCTION = """\
@@ -27,6 +32,11 @@ where. `docs/guide/configuration.md` has an example.
 SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ("Server", "At the top of the file.", Settings),
     ("Node limits: `[limits]`", "What one node spends on its connections.", NodeLimitSettings),
+    (
+        "Many nodes: `[cluster]`",
+        "Only with an `engine` other than `memory`; [how to run it](../operations/cluster.md).",
+        ClusterSettings,
+    ),
     ("App: `[[apps]]`", "One table per app.", AppSettings),
     (
         "Webhook delivery: `[webhooks]`",
@@ -40,10 +50,11 @@ SECTIONS: tuple[tuple[str, str, type[BaseModel]], ...] = (
     ),
     ("Token: `tokens` of an app", "`key` and `secret` in the app stand for one.", TokenSettings),
 )
-NESTED = {"limits", "apps", "webhooks"}
+NESTED = {"limits", "apps", "webhooks", "cluster"}
 PREFIXES: dict[type[BaseModel], str] = {
     Settings: "OYEZ_",
     NodeLimitSettings: "OYEZ_LIMITS__",
+    ClusterSettings: "OYEZ_CLUSTER__",
     WebhookDeliverySettings: "OYEZ_WEBHOOKS__",
 }
 

@@ -92,7 +92,7 @@ def test_an_app_has_settings_limits_and_several_tokens(write: Any) -> None:
         (OWN + OWN, "", "two apps have the id '7'"),
         (OWN + OWN.replace('"7"', '"8"'), "", "two apps have the key 'k'"),
         ('path_prefix = "x"', "path_prefix", "pattern"),
-        ('engine = "redis://localhost"', "engine", "memory"),
+        ('engine = "kafka://localhost"', "engine", "expected memory, or an address"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_place(

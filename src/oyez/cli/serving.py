@@ -1,4 +1,4 @@
-"""``serve``: one process that serves, and what it prints when it does."""
+"""``serve``: one process that serves, or several, and what is printed when they do."""
 
 import asyncio
 import os
@@ -16,7 +16,6 @@ from oyez.cli.target import DEVELOPMENT_SECRET, DEVELOPMENT_URL
 
 if TYPE_CHECKING:
     from oyez.server.config import Settings
-    from oyez.server.node import Node
 
 __all__ = ["serve"]
 
@@ -29,6 +28,9 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port for clients and the API.")] = None,
     admin_host: Annotated[str | None, typer.Option(help="Address for operators.")] = None,
     admin_port: Annotated[int | None, typer.Option(help="Port for operators.")] = None,
+    workers: Annotated[
+        str | None, typer.Option(help="Processes on one port, or auto: one per CPU core.")
+    ] = None,
     transport: Annotated[str | None, typer.Option(help="uvloop, aiofastnet or asyncio.")] = None,
     log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
@@ -40,17 +42,23 @@ def serve(
         port=port,
         admin_host=admin_host,
         admin_port=admin_port,
+        workers=workers,
         transport=transport,
         log_format=log_format,
         log_level=log_level,
     )
     from oyez.server import logs
     from oyez.server.node import raise_file_limit
+    from oyez.server.workers import how_many
 
     logs.configure(settings.log_format, settings.log_level)
     raise_file_limit()
+    count = how_many(settings.workers)
     try:
-        _run(settings)
+        if count > 1:
+            _run_workers(settings, count)
+        else:
+            _run(settings)
     except OSError as error:
         where = f"{settings.host}:{settings.port} or {settings.admin_host}:{settings.admin_port}"
         fail(f"cannot listen at {where}: {error.strerror or error}; see: oyez doctor")
@@ -64,10 +72,35 @@ def _run(settings: "Settings") -> None:
 
     async def run() -> None:
         node = nodes.Node(settings)
-        await nodes.serve(node, started=lambda: _print_development(node))
+
+        def started() -> None:
+            _print_development(settings, node.port, node.admin_port)
+
+        await nodes.serve(node, started=started)
 
     with asyncio.Runner(loop_factory=_loop_factory(settings.transport)) as runner:
         runner.run(run())
+
+
+def _run_workers(settings: "Settings", count: int) -> None:
+    """Have several processes serve until this one is told to stop."""
+    from oyez.server.workers import Workers
+
+    if settings.engine == "memory":
+        raise ValueError(
+            f"workers = {count} need an engine that processes can share, "
+            'such as engine = "redis://127.0.0.1:6379"'
+        )
+
+    async def run() -> None:
+        workers = Workers(settings, count, _loop_factory(settings.transport))
+
+        def started() -> None:
+            _print_development(settings, workers.port, workers.admin_ports[0])
+
+        await workers.run(started=started)
+
+    asyncio.run(run())
 
 
 def _loop_factory(transport: str) -> Any:
@@ -78,18 +111,17 @@ def _loop_factory(transport: str) -> Any:
     return uvloop.new_event_loop
 
 
-def _print_development(node: "Node") -> None:
+def _print_development(settings: "Settings", port: int, admin_port: int) -> None:
     """Where everything is and a line to try it with, if there is an app that is no secret."""
-    settings = node.settings
     for each in settings.apps:
         token = each.tokens[0]
         if token.secret.get_secret_value() != DEVELOPMENT_SECRET:
             continue
-        address = f"{settings.host}:{node.port}"
+        address = f"{settings.host}:{port}"
         url = f"http://{token.key}:{DEVELOPMENT_SECRET}@{address}/apps/{each.id}"
         option = "" if url == DEVELOPMENT_URL else f" --url {url}"
         rows = (
-            ("welcome page", f"http://{settings.admin_host}:{node.admin_port}/"),
+            ("welcome page", f"http://{settings.admin_host}:{admin_port}/"),
             ("clients", f"ws://{address}/app/{token.key}"),
             ("HTTP API", f"http://{address}/apps/{each.id}"),
             ("app id", each.id),

@@ -18,6 +18,7 @@ __all__ = [
     "is_internal",
     "kind_of",
     "to_user",
+    "user_of",
     "watchers_of",
 ]
 
@@ -86,6 +87,11 @@ def to_user(user_id: str) -> str:
 def connections_of(user_id: str) -> str:
     """Occupied while the user is signed in anywhere; reaches all connections of the user."""
     return _CONNECTIONS + user_id
+
+
+def user_of(name: str) -> str | None:
+    """Whose `connections_of` this is, None if it is another channel."""
+    return name.removeprefix(_CONNECTIONS) if name.startswith(_CONNECTIONS) else None
 
 
 def watchers_of(user_id: str) -> str:

@@ -43,6 +43,8 @@ class Event(msgspec.Struct, frozen=True):
         data: a string, delivered byte for byte and never parsed.
         socket_id: the connection that does not get it.
         user_id: the sending member; only on client events of presence channels.
+        sequence: grows with each event of a cache channel, so that what its replay contains or
+            follows can be told from what comes after it; 0 where nothing can come in between.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Event(msgspec.Struct, frozen=True):
     data: str
     socket_id: str | None = None
     user_id: str | None = None
+    sequence: int = 0
 
 
 class Publication(msgspec.Struct, frozen=True):

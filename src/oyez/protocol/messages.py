@@ -15,6 +15,8 @@ from oyez.protocol.errors import Refusal
 from oyez.protocol.events import Event
 
 __all__ = [
+    "MEMBER_ADDED",
+    "MEMBER_REMOVED",
     "PING",
     "PONG",
     "TERMINATION",
@@ -40,6 +42,8 @@ __all__ = [
     "watchlist_states",
 ]
 
+MEMBER_ADDED = "pusher_internal:member_added"
+MEMBER_REMOVED = "pusher_internal:member_removed"
 TERMINATION = "oyez:terminate"
 WATCHLIST_EVENTS = "pusher_internal:watchlist_events"
 PING = b'{"event":"pusher:ping","data":"{}"}'
@@ -148,17 +152,16 @@ def presence_data(members: Iterable[Member]) -> str:
     return _encode({"presence": {"count": len(ids), "ids": ids, "hash": hashed}}).decode()
 
 
-def member_added(channel: str, member: Member, socket_id: str) -> Event:
+def member_added(channel: str, member: Member, socket_id: str | None) -> Event:
     """The event for everybody but the connection that joined."""
     data = {"user_id": member.user_id, "user_info": msgspec.Raw(member.user_info)}
-    name = "pusher_internal:member_added"
-    return Event(name, channel, _encode(data).decode(), socket_id)
+    return Event(MEMBER_ADDED, channel, _encode(data).decode(), socket_id)
 
 
 def member_removed(channel: str, user_id: str) -> Event:
     """The event for everybody still there."""
     data = _encode({"user_id": user_id}).decode()
-    return Event("pusher_internal:member_removed", channel, data)
+    return Event(MEMBER_REMOVED, channel, data)
 
 
 def cache_miss(channel: str) -> bytes:

@@ -45,7 +45,7 @@ def admin_app(metrics: Metrics, node: Ready, pages: list[BaseRoute]) -> Starlett
     async def ready(_: Request) -> Response:
         if node.ready:
             return JSONResponse({"health": "OK"})
-        return JSONResponse({"error": "Not ready", "code": 503}, 503, {"Retry-After": "1"})
+        return JSONResponse({"error": node.unready, "code": 503}, 503, {"Retry-After": "1"})
 
     return Starlette(
         routes=[

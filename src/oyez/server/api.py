@@ -212,7 +212,7 @@ class Api:
         if request.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("GET")
         if path == b"/readyz" and not self._node.ready:
-            raise Unavailable("Not ready")
+            raise Unavailable(self._node.unready)
         return _HEALTHY
 
     # Publishing.

@@ -6,11 +6,12 @@ effective one and ``docs/reference/configuration.md`` lists it.
 
 import ipaddress
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -21,7 +22,7 @@ from pydantic_settings import (
 from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.logs import LogFormat
 
-__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load"]
+__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load", "without_password"]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
@@ -29,6 +30,30 @@ _NOT_OF_THE_SERVER = frozenset(
     {"OYEZ_URL", "OYEZ_ADMIN_URL"}
 )  # read by client commands of the command line
 
+_ENGINES = ("redis", "rediss", "unix")
+_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+
+
+def without_password(address: str) -> str:
+    """The address of an engine, fit to be shown."""
+    return _PASSWORD.sub("***", address)
+
+
+def _check_engine(address: str) -> str:
+    scheme, separator, _ = address.partition("://")
+    plain, _, mode = scheme.partition("+")
+    known = plain in _ENGINES and mode in ("", "sentinel", "cluster")
+    if address != "memory" and not (separator and known and (plain != "unix" or not mode)):
+        raise ValueError(
+            "expected memory, or an address that begins with redis://, rediss://, unix://, "
+            "redis+sentinel:// or redis+cluster://"
+        )
+    return address
+
+
+EngineAddress = Annotated[
+    str, AfterValidator(_check_engine), PlainSerializer(without_password, return_type=str)
+]
 Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[int, Field(ge=1)]
@@ -80,6 +105,26 @@ class WebhookDeliverySettings(StrictModel):
     )
 
 
+class ClusterSettings(StrictModel):
+    """How nodes share a store and a broker; only with an engine for many nodes."""
+
+    prefix: Annotated[str, Field(pattern=r"^[-a-zA-Z0-9_.:]{1,40}$")] = Field(
+        default="oyez",
+        description="Before every key and topic, so that deployments can share a Redis.",
+    )
+    lease_seconds: float = Field(
+        default=10.0,
+        ge=1,
+        description="Without a sign of life for so long, a node is dead to the others.",
+    )
+    timeout: float = Field(
+        default=5.0, gt=0, description="Seconds for anything that store or broker are asked."
+    )
+    options: dict[str, str | int | float | bool] = Field(
+        default={}, description="Further keyword arguments for the client library (redis-py)."
+    )
+
+
 def _development_app() -> AppSettings:
     token = TokenSettings(key="app-key", secret=SecretStr(SAMPLE_SECRET))
     return AppSettings(id="1001", name="development", client_events=True, tokens=[token])
@@ -119,7 +164,17 @@ class Settings(BaseSettings):
     tls_key: Path | None = Field(
         default=None, description="PEM file with the private key, if not in the other file."
     )
-    engine: Literal["memory"] = Field(default="memory", description="Where the state is kept.")
+    engine: EngineAddress = Field(
+        default="memory",
+        description=(
+            "Where the state is kept: `memory` for one node, the address of a Redis for many: "
+            "`redis://`, `rediss://`, `unix://`, `redis+sentinel://HOST,HOST/SERVICE`, "
+            "`redis+cluster://HOST,HOST`."
+        ),
+    )
+    workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        default=1, description="Processes that share the port; `auto` is one per CPU core."
+    )
     transport: Literal["uvloop", "aiofastnet", "asyncio"] = Field(
         default="uvloop", description="How bytes are moved; aiofastnet needs the extra `fast`."
     )
@@ -139,6 +194,7 @@ class Settings(BaseSettings):
         default=Path("oyez-data"), description="Where what must survive a restart is kept."
     )
     limits: NodeLimitSettings = NodeLimitSettings()
+    cluster: ClusterSettings = ClusterSettings()
     webhooks: WebhookDeliverySettings = WebhookDeliverySettings()
     apps: Annotated[list[AppSettings], Field(min_length=1)] = Field(
         default_factory=lambda: [_development_app()]

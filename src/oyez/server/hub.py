@@ -57,7 +57,8 @@ class Channel:
     Attributes:
         subscribers: those who get events at once, each with the descriptor of its plain socket,
             or -1 where writing goes through the writer alone.
-        held: those whose subscription is not acknowledged yet, with what they get afterwards.
+        held: those whose subscription is not acknowledged yet, with what they get afterwards and
+            its place in the channel (`Event.sequence`).
         run: the frames collected for this channel in this turn, if any.
         usage: of the channel's app, where deliveries are counted.
     """
@@ -67,19 +68,20 @@ class Channel:
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
         self.subscribers: dict[Writer, int] = {}
-        self.held: dict[Writer, list[bytes]] = {}
+        self.held: dict[Writer, list[tuple[int, bytes]]] = {}
         self.run: _Run | None = None
 
 
 class _Run:
     """Frames of one channel that may be written together without changing any socket's order."""
 
-    __slots__ = ("channel", "frames", "position", "size", "skips")
+    __slots__ = ("channel", "frames", "position", "sequences", "size", "skips")
 
     def __init__(self, channel: Channel, position: int) -> None:
         self.channel = channel
         self.position = position  # among the runs of this turn
         self.frames: list[bytes] = []
+        self.sequences: list[int] = []  # of all frames, or empty where events have none
         self.size = 0
         self.skips: dict[Writer, set[int]] | None = None  # who does not get which frames
 
@@ -134,14 +136,21 @@ class Hub:
             self.flush()  # what was published before the subscription is not for this socket
         channel.held[writer] = []
 
-    def release(self, app_id: str, name: str, writer: Writer, descriptor: int = -1) -> None:
-        """The subscription is acknowledged: write what was held, then deliver at once."""
+    def release(
+        self, app_id: str, name: str, writer: Writer, descriptor: int = -1, *, after: int = 0
+    ) -> None:
+        """The subscription is acknowledged: write what was held, then deliver at once.
+
+        Args:
+            after: events that have a sequence up to this are not for this socket.
+        """
         self.flush_for(writer)
         channel = self.channels[app_id, name]
         held = channel.held.pop(writer)
         channel.subscribers[writer] = descriptor
-        if held:
-            writer.write(b"".join(held))
+        data = b"".join(frames for sequence, frames in held if not 0 < sequence <= after)
+        if data:
+            writer.write(data)
 
     def remove(self, app_id: str, name: str, writer: Writer) -> None:
         """End a subscription, also one that is still held."""
@@ -170,6 +179,8 @@ class Hub:
         if event.socket_id is not None:
             self._skip(run, app_id, event.socket_id)
         frame = text_frame(event_text(event))
+        if event.sequence:
+            run.sequences.append(event.sequence)
         run.frames.append(frame)
         run.size += len(frame)
 
@@ -201,7 +212,7 @@ class Hub:
             else:
                 self._write_with_skips(run, data, run.skips)
             for writer, held in channel.held.items():
-                held.append(_without(run, writer, data))
+                held.extend(_held(run, writer, data))
             channel.usage.deliveries += len(frames) * len(channel.subscribers) - _skipped(run)
 
     def _open_run(self, channel: Channel) -> _Run:
@@ -270,6 +281,15 @@ def _without(run: _Run, writer: Writer, data: bytes) -> bytes:
         return data
     skipped = run.skips[writer]
     return b"".join(frame for at, frame in enumerate(run.frames) if at not in skipped)
+
+
+def _held(run: _Run, writer: Writer, data: bytes) -> list[tuple[int, bytes]]:
+    """What ``writer`` gets of a run once its subscription is acknowledged."""
+    if not run.sequences:
+        return [(0, _without(run, writer, data))]
+    skipped = run.skips.get(writer, ()) if run.skips is not None else ()
+    frames = enumerate(zip(run.sequences, run.frames, strict=True))
+    return [frame for at, frame in frames if at not in skipped]
 
 
 def _skipped(run: _Run) -> int:

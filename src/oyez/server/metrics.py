@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 from oyez import __version__
 from oyez.protocol.app import App
 from oyez.protocol.channels import is_internal
+from oyez.server.engine import Engine
 from oyez.server.hub import Hub
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
@@ -52,11 +53,19 @@ class Ready(Protocol):
 
     @property
     def ready(self) -> bool:
-        """False before the start is complete and as soon as the drain begins."""
+        """False before the start, from the drain on, and while the engine is away."""
+
+    @property
+    def unready(self) -> str:
+        """Why it is not ready."""
 
 
 class Metrics(Collector):
-    """The Prometheus view of one node."""
+    """The Prometheus view of one node.
+
+    Args:
+        engine: asked whether it is there, and what it could not understand.
+    """
 
     def __init__(
         self,
@@ -64,8 +73,10 @@ class Metrics(Collector):
         hub: Hub,
         counters: Counters,
         node: Ready,
+        engine: Engine,
         webhooks: Reporter | None,
     ) -> None:
+        self._engine = engine
         self._webhooks = webhooks
         self._apps = apps
         self._hub = hub
@@ -132,6 +143,9 @@ class Metrics(Collector):
         yield GaugeMetricFamily(
             "oyez_ready", "Whether this node takes new clients", int(self._node.ready)
         )
+        yield GaugeMetricFamily(
+            "oyez_engine_away", "Whether store or broker do not answer", int(self._engine.away)
+        )
         connections = GaugeMetricFamily(
             "oyez_connections", "Open WebSocket connections on this node", labels=["app_id"]
         )
@@ -175,6 +189,11 @@ class Metrics(Collector):
         for name, text, value in (
             ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),
             ("oyez_client_refusals", "Requests of clients that were refused", counters.refusals),
+            (
+                "oyez_engine_refused_messages",
+                "Messages of other nodes that were not understood",
+                self._engine.refused,
+            ),
         ):
             yield CounterMetricFamily(name, text, value)
         for name, text, attribute in (

@@ -16,11 +16,13 @@ import structlog
 from starlette.routing import BaseRoute
 
 from oyez.protocol.errors import CloseCode
+from oyez.protocol.messages import Member
 from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
-from oyez.server.config import SAMPLE_SECRET, Settings
+from oyez.server.config import SAMPLE_SECRET, Settings, without_password
 from oyez.server.deadlines import Deadlines
+from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.fallback import Fallbacks
 from oyez.server.gate import Gate
@@ -33,6 +35,7 @@ from oyez.server.session import Services
 from oyez.server.welcome import welcome_pages
 
 if TYPE_CHECKING:
+    from oyez.server.engine.backplane import Backplane
     from oyez.server.webhooks import Webhooks
 
 __all__ = ["Node", "raise_file_limit", "serve"]
@@ -46,35 +49,81 @@ _TICK = 1.0
 class Node:
     """The parts of one node and their life.
 
+    Args:
+        shares_port: other processes of this machine listen at the same port.
+
     Attributes:
-        ready: whether new clients are welcome; false before the start and from the drain on.
         port: the port that is listened on, known once started.
         admin_port: likewise.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
         self.settings = settings
-        self.ready = False
+        self._shares_port = shares_port
+        self._serving = False
         self.port = settings.port
         self.admin_port = settings.admin_port
         self.apps = Apps(each.app() for each in settings.apps)
         self.metering = Metering(time.time())
         self.hub = Hub(self.metering)
         self.counters = Counters()
-        self.engine = MemoryEngine(self.hub.deliver)
+        self.engine = self._build_engine()
         self._deadlines = Deadlines(time.monotonic())
         self.webhooks = self._build_webhooks()
-        self.metrics = Metrics(self.apps, self.hub, self.counters, self, self.webhooks)
+        self.metrics = Metrics(self.apps, self.hub, self.counters, self, self.engine, self.webhooks)
         self._services = Services(
             self.hub, self.engine, self.counters, self._deadlines, self.webhooks
         )
+        self._sharing: asyncio.Task[None] | None = None
         self._tls = load_tls(settings) if settings.tls_certificate else None
         self._gate = self._build_gate()
         self._http = self._build_http()
 
+    @property
+    def ready(self) -> bool:
+        """See `oyez.server.metrics.Ready`."""
+        return self._serving and not self.engine.away
+
+    @property
+    def unready(self) -> str:
+        """See `oyez.server.metrics.Ready`."""
+        return "Engine away" if self._serving else "Not ready"
+
+    def _build_engine(self) -> Engine:
+        settings = self.settings
+        if settings.engine == "memory":
+            return MemoryEngine(self.hub.deliver)
+        from oyez.server.engine.cluster import ClusterEngine, Timing
+
+        timing = Timing(settings.cluster.lease_seconds, settings.cluster.timeout)
+        return ClusterEngine(
+            _redis(settings, timing.lease, timing.limit),
+            self.hub.deliver,
+            apps=lambda: [app.id for app in self.apps],
+            went_away=self._went_away,
+            came_back=self._came_back,
+            timing=timing,
+        )
+
+    async def _went_away(self, app_id: str, channel: str, left: Left, user_id: str | None) -> None:
+        app = self.apps.by_id(app_id)
+        if app is not None:
+            await self._services.announcer.went_away(app, channel, left, user_id)
+
+    async def _came_back(
+        self, app_id: str, channel: str, joined: Joined, member: Member | None
+    ) -> None:
+        app = self.apps.by_id(app_id)
+        if app is not None:
+            await self._services.announcer.came_back(app, channel, joined, member)
+
     def _build_webhooks(self) -> "Webhooks | None":
         if not any(app.endpoints() for app in self.settings.apps):
             return None
+        if self.settings.engine != "memory":
+            raise ValueError(
+                'webhooks are told by one node only so far: they need engine = "memory"'
+            )
         from oyez.server.webhooks.assembly import build_webhooks
 
         return build_webhooks(self.settings, self.apps)
@@ -143,7 +192,7 @@ class Node:
             self.admin_port = await stack.enter_async_context(
                 admin.serving(self.settings.admin_host, self.settings.admin_port)
             )
-            self.ready = True
+            self._serving = True
             try:
                 yield
             finally:
@@ -183,6 +232,7 @@ class Node:
             (settings.host, settings.port),
             family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
             backlog=settings.backlog,
+            reuse_port=self._shares_port,
         )
         self.port = listening.getsockname()[1]
         loop = asyncio.get_running_loop()
@@ -208,12 +258,20 @@ class Node:
                 self._deadlines.advance(time.monotonic())
                 self._http.tick(time.time())
                 self.metering.tick(time.time())
+                if self._sharing is None or self._sharing.done():
+                    self._sharing = asyncio.create_task(self._share_usage())
             except Exception:
                 log.exception("bug in a deadline")
 
+    async def _share_usage(self) -> None:
+        for app in self.apps:
+            _ = self.metering[app.id]  # also of apps that only other nodes have used so far
+        with contextlib.suppress(EngineUnavailable):
+            await self.metering.share(self.engine)
+
     async def _drain(self, listener: asyncio.Server) -> None:
         """Stop as design section 4 says; cancelling it ends the waiting, not the closing."""
-        self.ready = False
+        self._serving = False
         self._gate.draining = True
         listener.close()
         sockets = list(self.hub.all_sockets())
@@ -277,13 +335,32 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 admin_host=node.settings.admin_host,
                 admin_port=node.admin_port,
                 apps=[app.id for app in node.apps],
-                engine=node.settings.engine,
+                engine=without_password(node.settings.engine),
                 transport=node.settings.transport,
                 tls=node.settings.tls_certificate is not None,
                 file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )
             started()
             await asked.wait()
+
+
+def _redis(settings: Settings, lease: float, limit: float) -> "Backplane":
+    """The backplane that the settings ask for.
+
+    Raises:
+        ValueError: the address cannot be understood, or what it needs is not installed.
+    """
+    try:
+        from oyez.server.engine.redis import RedisBackplane
+    except ImportError as error:
+        raise ValueError(f"engine: {error.name} is missing, pip install 'oyez[redis]'") from error
+    cluster = settings.cluster
+    try:
+        return RedisBackplane(
+            settings.engine, cluster.options, prefix=cluster.prefix, lease=lease, limit=limit
+        )
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"engine: {error}") from error
 
 
 def load_tls(settings: Settings) -> ssl.SSLContext:

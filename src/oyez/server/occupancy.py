@@ -10,7 +10,7 @@ import structlog
 
 from oyez.protocol import messages
 from oyez.protocol.app import App
-from oyez.protocol.channels import is_internal, kind_of
+from oyez.protocol.channels import is_internal, kind_of, user_of
 from oyez.protocol.messages import Member
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
@@ -19,9 +19,19 @@ from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
 if TYPE_CHECKING:  # it brings in SQLAlchemy, which only those pay for who use webhooks
     from oyez.server.webhooks import Webhooks
 
-__all__ = ["Announcer"]
+__all__ = ["Announcer", "tell_watchers"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.occupancy")
+
+
+async def tell_watchers(engine: Engine, app: App, user_id: str, *, online: bool) -> None:
+    """Tell everybody who watches a user that the first or last connection of it has come or gone.
+
+    Raises:
+        EngineUnavailable: they are not told.
+    """
+    if app.watchlist_events:
+        await engine.publish(app.id, (messages.watchlist_change(user_id, online=online),))
 
 
 class Announcer:
@@ -45,7 +55,7 @@ class Announcer:
         self._throttled: dict[tuple[str, str], _Throttle] = {}
 
     async def joined(
-        self, app: App, channel: str, joined: Joined, member: Member | None, socket_id: str
+        self, app: App, channel: str, joined: Joined, member: Member | None, socket_id: str | None
     ) -> None:
         """Announce a user's first connection to everybody but that connection, and the count.
 
@@ -69,6 +79,39 @@ class Announcer:
             removed = messages.member_removed(channel, user_id)
             await self.engine.publish(app.id, (removed,))
         await self._count(app, channel, left.subscriptions)
+
+    async def came_back(
+        self, app: App, channel: str, joined: Joined, member: Member | None
+    ) -> None:
+        """What others were told is gone is there after all; no session has joined.
+
+        Raises:
+            EngineUnavailable: an announcement was not accepted.
+        """
+        user_id = user_of(channel)
+        if user_id is not None:
+            if joined.occupied:
+                await tell_watchers(self.engine, app, user_id, online=True)
+            return
+        if self._webhooks is not None:
+            member_id = member.user_id if member is not None else None
+            await self._webhooks.joined(app, channel, joined, member_id)
+        await self.joined(app, channel, joined, member, None)
+
+    async def went_away(self, app: App, channel: str, left: Left, user_id: str | None) -> None:
+        """What a dead node held is gone, or what ended unseen; no session has left.
+
+        Raises:
+            EngineUnavailable: an announcement was not accepted.
+        """
+        signed_in = user_of(channel)
+        if signed_in is not None:
+            if left.vacated:
+                await tell_watchers(self.engine, app, signed_in, online=False)
+            return
+        if self._webhooks is not None:
+            self._webhooks.left(app, channel, left, user_id)
+        await self.left(app, channel, left, user_id)
 
     async def _count(self, app: App, channel: str, count: int) -> None:
         """Spec ``websocket-protocol.md`` 11: every change up to a size, then now and then."""

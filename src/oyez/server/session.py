@@ -247,18 +247,18 @@ class Session:
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
-        if kind_of(channel).cache:
-            self._replay(channel, joined)
-        services.hub.release(app_id, channel, self.writer, self.descriptor)
+        after = self._replay(channel, joined) if kind_of(channel).cache else 0
+        services.hub.release(app_id, channel, self.writer, self.descriptor, after=after)
         await self._announce(join, joined)
 
-    def _replay(self, channel: str, joined: Joined) -> None:
-        """The last event of a cache channel, or that there is none (spec 10)."""
+    def _replay(self, channel: str, joined: Joined) -> int:
+        """The last event of a cache channel, or that there is none (spec 10); its sequence."""
         cached = joined.cached
         if cached is None:
             self._send(messages.cache_miss(channel))
-        else:
-            self._send(messages.event_text(Event(cached.name, channel, cached.data)))
+            return 0
+        self._send(messages.event_text(Event(cached.name, channel, cached.data)))
+        return cached.sequence
 
     async def _announce(self, join: Join, joined: Joined) -> None:
         connection = self._connection

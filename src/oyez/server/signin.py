@@ -11,6 +11,7 @@ from oyez.protocol.authorization import User
 from oyez.protocol.channels import connections_of, watchers_of
 from oyez.server.engine import Engine, Joined
 from oyez.server.hub import Hub, Writer
+from oyez.server.occupancy import tell_watchers
 
 __all__ = ["SignedIn"]
 
@@ -102,6 +103,4 @@ class SignedIn:
         return joined
 
     async def _tell(self, *, online: bool) -> None:
-        if self._app.watchlist_events:
-            change = messages.watchlist_change(self._user.id, online=online)
-            await self._engine.publish(self._app.id, (change,))
+        await tell_watchers(self._engine, self._app, self._user.id, online=online)

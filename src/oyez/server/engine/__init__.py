@@ -9,12 +9,14 @@ The contract, which ``tests/engine/contract.py`` checks for every engine:
   exactly once in the whole deployment, and likewise a channel's first and last subscription.
 - Channels whose names begin with ``#`` work like any other but are in no list.
 - Users are counted as users, not as connections; counts are those of the whole deployment.
-- A method that cannot do its work raises `EngineUnavailable` and has changed nothing.
+- A node that dies takes with it what it held: after the lease time somebody else is told so.
+- A method that cannot do its work raises `EngineUnavailable` and has changed nothing, or what it
+  has changed is taken back before the engine works again.
 - Methods may be run without a task (``server/eager.py``): an engine that waits does so in a task
   of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, Self
 
 import msgspec
@@ -53,11 +55,17 @@ class Occupancy(msgspec.Struct, frozen=True):
 
 
 class Cached(msgspec.Struct, frozen=True):
-    """The last event of a cache channel; ``seconds`` are those it will still be kept."""
+    """The last event of a cache channel.
+
+    Attributes:
+        seconds: how long it will still be kept.
+        sequence: events that were on their way with this or a smaller one are not to follow it.
+    """
 
     name: str
     data: str
     seconds: float
+    sequence: int = 0
 
 
 class Joined(msgspec.Struct, frozen=True):
@@ -69,7 +77,8 @@ class Joined(msgspec.Struct, frozen=True):
         added: this was the user's first connection on the channel.
         members: all members, the joining one included, in the order they came.
         cached: what a cache channel replays. An event published meanwhile is either this one or
-            delivered after the join, never both and never neither.
+            delivered after the join, never both and never neither: what was delivered meanwhile
+            with a ``sequence`` up to its own is not for who has just joined.
     """
 
     occupied: bool
@@ -95,6 +104,14 @@ class Left(msgspec.Struct, frozen=True):
 
 class Engine(Protocol):
     """What the server asks of an engine. It is entered before use and left after the drain."""
+
+    @property
+    def away(self) -> bool:
+        """Whether store or broker do not answer at present; clients stay connected."""
+
+    @property
+    def refused(self) -> int:
+        """Messages of other nodes that were not understood, since the start."""
 
     async def __aenter__(self) -> Self:
         """Be ready to publish and to answer."""
@@ -161,4 +178,15 @@ class Engine(Protocol):
 
         Raises:
             EngineUnavailable: the store does not answer.
+        """
+
+    async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
+        """Add to the messages of a day, by app id, and return what the whole deployment has.
+
+        Args:
+            day: any number that is the same on all nodes.
+            used: what this node has counted since it last succeeded; 0 only asks.
+
+        Raises:
+            EngineUnavailable: nothing was added.
         """

@@ -2,7 +2,7 @@
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
 from oyez.protocol.channels import is_internal, kind_of
@@ -90,11 +90,15 @@ class MemoryEngine:
         clock: seconds that only go forward, for what is cached.
     """
 
+    away = False
+    refused = 0
+
     def __init__(self, deliver: Deliver, clock: Callable[[], float] = time.monotonic) -> None:
         self._deliver = deliver
         self._apps: dict[str, dict[str, _Channel]] = {}
         self._caches: dict[str, _Cache] = {}
         self._clock = clock
+        self._metered: dict[tuple[int, str], int] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,3 +177,11 @@ class MemoryEngine:
         """See `oyez.server.engine.Engine.cached`."""
         cache = self._caches.get(app_id)
         return cache.get(channel) if cache else None
+
+    async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
+        """See `oyez.server.engine.Engine.meter`."""
+        known = self._metered
+        self._metered = {
+            (day, app_id): known.get((day, app_id), 0) + count for app_id, count in used.items()
+        }
+        return {app_id: count for (_, app_id), count in self._metered.items()}

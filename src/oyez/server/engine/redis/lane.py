@@ -1,0 +1,130 @@
+"""Many requests, one round trip: what is asked while one is under way goes in the next together.
+
+Requests are sent and answered in the order in which they were asked, so whoever waits for one
+answer before asking again has the order kept. Each gets its own outcome.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import ConnectionError as NoConnection
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
+
+from oyez.server.engine import EngineUnavailable
+from oyez.server.engine.redis.scripts import Script
+
+__all__ = ["Client", "Command", "Lane"]
+
+Client = Redis | RedisCluster
+Command = tuple[str | bytes | int, ...]
+
+_MOST: Final = 1000  # commands of one round trip
+# Not that the server says no, but that it is not there, or the wrong one.
+_LOST: Final = (NoConnection, ReadOnlyError, OSError, TimeoutError)
+
+
+class Lane:
+    """Asks one deployment of Redis.
+
+    Args:
+        limit: seconds for a round trip.
+        lost: called with a reason when one has failed.
+    """
+
+    def __init__(self, client: Client, *, limit: float, lost: Callable[[str], None]) -> None:
+        self._client = client
+        self._limit = limit
+        self._lost = lost
+        self._waiting: deque[tuple[Command, asyncio.Future[Any]]] = deque()
+        self._running: asyncio.Task[None] | None = None
+        self._closed = False
+
+    async def ask(self, *command: str | bytes | int) -> Any:
+        """The answer to one command.
+
+        Raises:
+            EngineUnavailable: there is none, or the server cannot do it now.
+        """
+        try:
+            return await self._queue(command)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise EngineUnavailable(_said(error)) from error
+
+    async def run(self, script: Script, keys: list[str], *arguments: str | bytes | int) -> Any:
+        """The answer of a script, which the server may not know yet.
+
+        Raises:
+            EngineUnavailable: there is none, or the server cannot do it now.
+        """
+        try:
+            return await self.ask("EVALSHA", script.digest, len(keys), *keys, *arguments)
+        except EngineUnavailable as error:
+            if not isinstance(error.__cause__, NoScriptError):
+                raise
+        return await self.ask("EVAL", script.text, len(keys), *keys, *arguments)
+
+    async def close(self) -> None:
+        """Fail what waits."""
+        self._closed = True
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    def _queue(self, command: Command) -> "asyncio.Future[Any]":
+        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        if self._closed:
+            future.set_exception(NoConnection("not connected"))
+            return future
+        self._waiting.append((command, future))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        return future
+
+    async def _run(self) -> None:
+        """As long as something waits; it begins after this turn, so that it has company."""
+        batch: list[tuple[Command, asyncio.Future[Any]]] = []
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
+                await self._round_trip(batch)
+        except BaseException as error:
+            reason = NoConnection(_said(error)) if not isinstance(error, RedisError) else error
+            for _, future in (*batch, *self._waiting):
+                _fail(future, reason)
+            self._waiting.clear()
+            if isinstance(error, asyncio.CancelledError):
+                raise
+            self._lost(_said(error))
+        finally:
+            self._running = None
+
+    async def _round_trip(self, batch: list[tuple[Command, "asyncio.Future[Any]"]]) -> None:
+        pipeline: Any = self._client.pipeline(transaction=False)
+        for command, _ in batch:
+            pipeline.execute_command(*command)
+        async with asyncio.timeout(self._limit):
+            answers = await pipeline.execute(raise_on_error=False)
+        broken: BaseException | None = None
+        for (_, future), answer in zip(batch, answers, strict=True):
+            if isinstance(answer, BaseException):
+                _fail(future, answer)
+                if isinstance(answer, _LOST):
+                    broken = answer
+            elif not future.done():
+                future.set_result(answer)
+        if broken is not None:
+            self._lost(_said(broken))
+
+
+def _fail(future: "asyncio.Future[Any]", error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # whoever waited may have gone
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,0 +1,58 @@
+-- Before each script. All keys of an app share the hash tag of KEYS[1], which ends in ":nodes":
+--
+--   nodes                       zset: incarnation -> when its lease lapses, ms; 0 while it is swept
+--   swept                       zset: incarnation -> when it may be forgotten that it was swept
+--   born                        when this record of the app began, ms
+--   channels, internal          hash: channel -> subscriptions
+--   users:<channel>             hash: user -> connections
+--   members:<channel>           hash: user -> "<how-manieth to come>:<user_info>"
+--   came                        how many have come, for that order
+--   held:<incarnation>          hash: channel -> subscriptions
+--   held:<incarnation>:<channel> hash: user -> connections
+--
+-- Invariant: what is counted of a channel or user is the sum of what all incarnations hold of it.
+local call = redis.call
+local nodes = KEYS[1]
+local base = string.sub(nodes, 1, -6)
+local swept = base .. 'swept'
+
+local function now()
+  local time = call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function counts_of(channel)
+  return base .. (string.sub(channel, 1, 1) == '#' and 'internal' or 'channels')
+end
+
+local function is_alive(incarnation)
+  local lapses = call('ZSCORE', nodes, incarnation)
+  return lapses and tonumber(lapses) > 0
+end
+
+-- Add to what an incarnation holds of a channel; how many subscriptions there are then.
+local function move(incarnation, channel, delta)
+  local held, counts = base .. 'held:' .. incarnation, counts_of(channel)
+  if call('HINCRBY', held, channel, delta) <= 0 then call('HDEL', held, channel) end
+  local total = call('HINCRBY', counts, channel, delta)
+  if total <= 0 then call('HDEL', counts, channel) end
+  return total
+end
+
+-- Likewise for the connections of a user: 1 if the user has come by this, -1 if gone, else 0.
+local function move_user(incarnation, channel, user, delta, info)
+  local held = base .. 'held:' .. incarnation .. ':' .. channel
+  local users, members = base .. 'users:' .. channel, base .. 'members:' .. channel
+  if call('HINCRBY', held, user, delta) <= 0 then call('HDEL', held, user) end
+  local total = call('HINCRBY', users, user, delta)
+  if total <= 0 then
+    call('HDEL', users, user)
+    call('HDEL', members, user)
+    return -1
+  end
+  if total == delta then
+    call('HSET', members, user, call('INCR', base .. 'came') .. ':' .. info)
+    return 1
+  end
+  return 0
+end

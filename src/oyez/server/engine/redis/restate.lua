@@ -1,0 +1,28 @@
+-- incarnation, then per channel MessagePack of {channel, subscriptions, {{user, connections, info}}}
+-- -> per channel {channel, before, after, {added}, {removed}}
+local incarnation = ARGV[1]
+if not is_alive(incarnation) then return 'stale' end
+local held, changes = base .. 'held:' .. incarnation, {}
+for at = 2, #ARGV do
+  local channel, subscriptions, users = unpack(cmsgpack.unpack(ARGV[at]))
+  local added, removed, stated = {}, {}, {}
+  for _, each in ipairs(users) do
+    local user, connections, info = unpack(each)
+    stated[user] = true
+    local delta = connections - (call('HGET', held .. ':' .. channel, user) or 0)
+    if delta ~= 0 and move_user(incarnation, channel, user, delta, info) == 1 then
+      added[#added + 1] = user
+    end
+  end
+  local old = call('HGETALL', held .. ':' .. channel)
+  for i = 1, #old, 2 do
+    if not stated[old[i]] and move_user(incarnation, channel, old[i], -old[i + 1]) == -1 then
+      removed[#removed + 1] = old[i]
+    end
+  end
+  local delta = subscriptions - (call('HGET', held, channel) or 0)
+  local after = tonumber(call('HGET', counts_of(channel), channel) or 0)
+  if delta ~= 0 then after = move(incarnation, channel, delta) end
+  changes[#changes + 1] = {channel, after - delta, after, added, removed}
+end
+return changes

@@ -1,0 +1,109 @@
+"""Several processes on one port."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+
+from tests.conftest import RunningServer
+from tests.operation.clients import Client, accepted, publish
+
+COUNT = 3
+
+
+def workers_of(server: RunningServer) -> list[psutil.Process]:
+    """The processes that listen, without what multiprocessing needs beside them."""
+    return [
+        each
+        for each in psutil.Process(server.pid).children(recursive=True)
+        if any(one.status == psutil.CONN_LISTEN for one in each.net_connections("tcp4"))
+    ]
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came true"
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def server(node: Callable[..., RunningServer]) -> RunningServer:
+    running = node(top=f"workers = {COUNT}")
+    eventually(lambda: len(workers_of(running)) == COUNT)
+    return running
+
+
+def worker_of(server: RunningServer, client: Client) -> int:
+    """Which process serves a connection."""
+    port = client.connection.socket.getsockname()[1]
+    for each in workers_of(server):
+        if any(one.raddr and one.raddr.port == port for one in each.net_connections("tcp4")):
+            return each.pid
+    raise AssertionError("nobody serves it")
+
+
+def test_all_of_them_are_one_server(server: RunningServer) -> None:
+    clients = [accepted(server) for _ in range(20)]
+    for client in clients:
+        client.subscribe("news")
+    assert len({worker_of(server, client) for client in clients}) > 1
+
+    publish(server, "news", "hello")
+
+    assert {client.receive("e")["data"] for client in clients} == {"hello"}
+    for client in clients:
+        client.connection.close()
+
+
+def test_a_worker_that_dies_is_missed_and_replaced(server: RunningServer) -> None:
+    clients = [accepted(server) for _ in range(20)]
+    for number, client in enumerate(clients):
+        client.join(server, "presence-room", f"user-{number}")
+    watcher, others = clients[-1], clients[:-1]
+    survivor = worker_of(server, watcher)
+    victim = next(pid for pid in (worker_of(server, c) for c in others) if pid != survivor)
+    lost = {
+        f"user-{number}"
+        for number, client in enumerate(others)
+        if worker_of(server, client) == victim
+    }
+
+    os.kill(victim, signal.SIGKILL)
+
+    removed = {watcher.receive("pusher_internal:member_removed", seconds=20)["data"] for _ in lost}
+    assert len(removed) == len(lost)
+    server.wait_for_log("worker died", exit_code=-signal.SIGKILL)
+    eventually(lambda: len(workers_of(server)) == COUNT)
+    assert victim not in {each.pid for each in workers_of(server)}
+    for client in clients:
+        client.connection.close()
+
+
+def test_stopping_drains_all_of_them(server: RunningServer) -> None:
+    clients = [accepted(server) for _ in range(6)]
+    processes = workers_of(server)
+
+    server.process.send_signal(signal.SIGTERM)
+
+    assert {client.closed_with()[0] for client in clients} == {4200}
+    assert server.stop() == 0
+    assert not any(each.is_running() for each in processes)
+
+
+def test_they_do_not_outlive_their_supervisor(server: RunningServer) -> None:
+    processes = workers_of(server)
+
+    os.kill(server.pid, signal.SIGKILL)
+
+    eventually(lambda: not any(each.is_running() for each in processes))
+
+
+def test_an_engine_for_one_process_is_not_enough(
+    start_server: Callable[..., RunningServer],
+) -> None:
+    with pytest.raises(AssertionError, match="workers = 2 need an engine that processes can share"):
+        start_server("workers = 2")

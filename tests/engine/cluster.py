@@ -1,0 +1,404 @@
+"""What an engine of many nodes promises beyond `tests.engine.contract`: the hard cases.
+
+A subclass provides the fixture ``deployment``, whose nodes have leases of less than a second.
+"""
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import pytest
+
+from oyez.protocol.channels import connections_of
+from oyez.protocol.events import Event
+from oyez.protocol.messages import Member, member_added, member_removed, termination
+from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
+from oyez.server.engine.backplane import Backplane, Beat
+from oyez.server.engine.cluster import ClusterEngine, Timing
+from tests.engine.contract import ADA, BOB, EngineNode, eventually
+
+LEASE, LIMIT = 0.6, 1.0
+
+
+@dataclass
+class ClusterNode(EngineNode):
+    """One node, with what it was told to tell.
+
+    Attributes:
+        gone: outcomes of leaves that no session of this node has asked for.
+        back: likewise of joins.
+    """
+
+    gone: list[tuple[str, Left, str | None]] = field(default_factory=list)
+    back: list[tuple[str, Joined, Member | None]] = field(default_factory=list)
+    backplane: Any = None
+
+    def named(self, name: str) -> list[str]:
+        """The data of the events with this name, as they were delivered."""
+        return [event.data for _, event in self.delivered if event.name == name]
+
+    async def enter(self, channel: str, member: Member) -> Joined:
+        """Join, and tell the others as the server does."""
+        joined = await self.join(channel, member)
+        if joined.added:
+            await self.engine.publish("1", [member_added(channel, member, "1.1")])
+        return joined
+
+    async def crash(self) -> None:
+        """Vanish without a word."""
+        assert isinstance(self.engine, ClusterEngine)
+        for task in tuple(self.engine._tasks):
+            task.cancel()
+        self.engine.away = True
+        await self.backplane.close()
+
+    def pause(self) -> Callable[[], None]:
+        """Give no sign of life until what is returned is called."""
+        awake, beat = asyncio.Event(), self.backplane.beat
+
+        async def later(*arguments: Any, **options: Any) -> Beat:
+            await awake.wait()
+            found: Beat = await beat(*arguments, **options)
+            return found
+
+        self.backplane.beat = later
+        return awake.set
+
+
+class Deployment(ABC):
+    """Nodes over one broker, made as a test needs them."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+
+    @abstractmethod
+    def backplane(self, lease: float, limit: float) -> Backplane:
+        """The way of one more node to the broker."""
+
+    @abstractmethod
+    async def inject(self, app_id: str, channel: str, message: bytes) -> None:
+        """Publish raw bytes, as another version would."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """The store loses everything."""
+
+    @abstractmethod
+    async def stop(self) -> None:
+        """The broker is away."""
+
+    @abstractmethod
+    async def start(self) -> None:
+        """It is back, with or without what it had."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self._stack.aclose()
+
+    async def node(self) -> ClusterNode:
+        backplane = self.backplane(LEASE, LIMIT)
+        delivered: list[tuple[str, Event]] = []
+        gone: list[tuple[str, Left, str | None]] = []
+        back: list[tuple[str, Joined, Member | None]] = []
+
+        async def went_away(app: str, channel: str, left: Left, user_id: str | None) -> None:
+            gone.append((channel, left, user_id))
+            if left.removed and not left.vacated and user_id is not None:
+                await engine.publish(app, [member_removed(channel, user_id)])
+
+        async def came_back(app: str, channel: str, joined: Joined, member: Member | None) -> None:
+            back.append((channel, joined, member))
+            if joined.added and member is not None:
+                await engine.publish(app, [member_added(channel, member, None)])
+
+        engine = ClusterEngine(
+            backplane,
+            lambda app_id, event: delivered.append((app_id, event)),
+            apps=lambda: ["1"],
+            went_away=went_away,
+            came_back=came_back,
+            timing=Timing(lease=LEASE, limit=LIMIT),
+        )
+        await self._stack.enter_async_context(engine)
+        return ClusterNode(engine, delivered, gone, back, backplane)
+
+
+ADDED, REMOVED = "pusher_internal:member_added", "pusher_internal:member_removed"
+
+
+class ClusterContract:
+    """The promises, one test each."""
+
+    async def test_a_user_on_two_nodes_is_one_user(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        assert await one.join("presence-a", ADA) == Joined(True, 1, True, (ADA,))
+        assert await two.join("presence-a", ADA) == Joined(False, 2, False, (ADA,))
+        assert await two.join("presence-a", BOB) == Joined(False, 3, True, (ADA, BOB))
+        assert await one.engine.occupancy("1", "presence-a") == Occupancy(3, 2)
+        assert await one.leave("presence-a", "ada") == Left(False, 2, removed=False)
+        assert await two.leave("presence-a", "ada") == Left(False, 1, removed=True)
+
+    async def test_a_limit_of_members_is_that_of_all_nodes(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        outcomes = await asyncio.gather(
+            *(
+                node.join("presence-a", Member(f"{at}-{number}"), most=10)
+                for number in range(10)
+                for at, node in enumerate((one, two))
+            ),
+            return_exceptions=True,
+        )
+
+        assert sum(isinstance(each, Joined) for each in outcomes) == 10
+        assert sum(isinstance(each, ChannelFull) for each in outcomes) == 10
+        assert await two.engine.occupancy("1", "presence-a") == Occupancy(10, 10)
+
+    async def test_an_event_reaches_the_nodes_that_have_subscribers(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        one, two = nodes
+        await two.join("a")
+        await one.join("b")
+        await one.engine.publish("1", [Event("e", "a", "1"), Event("e", "b", "2")])
+        await eventually(lambda: bool(one.delivered and two.delivered))
+
+        assert one.delivered == [("1", Event("e", "b", "2"))]
+        assert two.delivered == [("1", Event("e", "a", "1"))]
+
+    async def test_publishing_during_a_join_loses_nothing(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        sent = 0
+
+        async def publish() -> None:
+            nonlocal sent
+            while sent < 600:
+                await one.engine.publish("1", [Event("e", "a", str(sent))])
+                sent += 1
+
+        publishing = asyncio.create_task(publish())
+        await asyncio.sleep(0.01)
+        await two.join("a")
+        first_promised = sent + 1  # one may be under way
+        await publishing
+        await eventually(lambda: bool(two.delivered) and two.delivered[-1][1].data == "599")
+
+        numbers = [int(event.data) for _, event in two.delivered]
+        assert numbers == list(range(numbers[0], 600))
+        assert numbers[0] <= first_promised
+
+    async def test_what_is_replayed_and_what_is_delivered_meet_exactly(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        one, two = nodes
+        sent = 0
+
+        async def publish() -> None:
+            nonlocal sent
+            while sent < 400:
+                await one.engine.publish("1", [Event("e", "cache-a", str(sent))], cache_seconds=60)
+                sent += 1
+
+        publishing = asyncio.create_task(publish())
+        await asyncio.sleep(0.02)
+        joined = await two.join("cache-a")
+        await publishing
+        await eventually(lambda: bool(two.delivered) and two.delivered[-1][1].data == "399")
+
+        assert joined.cached is not None
+        after = [
+            int(event.data) for _, event in two.delivered if event.sequence > joined.cached.sequence
+        ]
+        assert after == list(range(int(joined.cached.data) + 1, 400))
+
+    async def test_counts_are_those_of_many_at_once(self, nodes: list[ClusterNode]) -> None:
+        async def churn(node: ClusterNode, number: int) -> None:
+            member = Member(f"u{number % 7}")
+            await node.join("presence-a", member)
+            await node.join("news")
+            if number % 3:
+                await node.leave("presence-a", member.user_id)
+                await node.leave("news")
+
+        await asyncio.gather(*(churn(nodes[n % 2], n) for n in range(60)))
+
+        assert await nodes[0].engine.channels("1", "") == {
+            "presence-a": Occupancy(20, 7),
+            "news": Occupancy(20, 0),
+        }
+
+    async def test_the_dead_are_counted_out_once(self, deployment: Deployment) -> None:
+        dead, *others = [await deployment.node() for _ in range(3)]
+        for node in others:
+            await node.enter("presence-a", BOB)
+        await dead.enter("presence-a", ADA)
+        await dead.enter("presence-a", BOB)
+        await dead.join("alone")
+        await dead.join(connections_of("ada"))
+        await dead.crash()
+
+        await eventually(lambda: all(node.named(REMOVED) for node in others))
+        await asyncio.sleep(LEASE)
+
+        told = sorted((x for node in others for x in node.gone), key=lambda x: x[0])
+        assert told == [
+            (connections_of("ada"), Left(True, 0), None),
+            ("alone", Left(True, 0), None),
+            ("presence-a", Left(False, 2, removed=True), "ada"),
+        ]
+        assert [node.named(REMOVED) for node in others] == [['{"user_id":"ada"}']] * 2
+        assert await others[0].engine.channels("1", "") == {"presence-a": Occupancy(2, 1)}
+
+    async def test_a_node_that_dies_while_it_joins_leaves_nothing(
+        self, deployment: Deployment
+    ) -> None:
+        dead, other = await deployment.node(), await deployment.node()
+        await other.join("presence-a", BOB)
+        joins = [
+            asyncio.create_task(dead.join("presence-a", Member(str(number))))
+            for number in range(50)
+        ]
+        await asyncio.sleep(0.002)
+        await dead.crash()
+        await asyncio.gather(*joins, return_exceptions=True)
+
+        async def alone() -> bool:
+            return await other.engine.occupancy("1", "presence-a") == Occupancy(1, 1)
+
+        await eventually(alone)
+
+    async def test_a_node_that_stops_leaves_nothing(self, deployment: Deployment) -> None:
+        one = await deployment.node()
+        await one.enter("presence-a", BOB)
+        async with AsyncExitStack() as stack:
+            deployment._stack, outer = stack, deployment._stack
+            two = await deployment.node()
+            deployment._stack = outer
+            await two.enter("presence-a", ADA)
+
+        assert await one.engine.members("1", "presence-a") == (BOB,)
+        await eventually(lambda: one.named(REMOVED) == ['{"user_id":"ada"}'])
+
+    async def test_a_node_that_was_only_paused_comes_back(self, nodes: list[ClusterNode]) -> None:
+        paused, other = nodes
+        await other.enter("presence-a", BOB)
+        await paused.enter("presence-a", ADA)
+        await paused.join("news")
+        resume = paused.pause()
+        await eventually(lambda: other.named(REMOVED) == ['{"user_id":"ada"}'])
+        assert await other.engine.occupancy("1", "news") == Occupancy(0, 0)
+
+        before = len(other.named(ADDED))
+        resume()
+        await eventually(lambda: len(other.named(ADDED)) == before + 1)
+
+        assert await other.engine.members("1", "presence-a") == (BOB, ADA)
+        assert await other.engine.occupancy("1", "news") == Occupancy(1, 0)
+        assert ("presence-a", Joined(False, 2, added=True), ADA) in paused.back
+        assert await paused.leave("presence-a", "ada") == Left(False, 1, removed=True)
+        assert await paused.leave("news") == Left(vacated=True)
+
+    async def test_a_node_that_was_counted_out_notices_when_it_joins(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        paused, other = nodes
+        await paused.join("news")
+        resume = paused.pause()
+        await eventually(lambda: bool(other.gone))
+        resume()
+
+        assert (await paused.join("news")).subscriptions == 2
+
+    async def test_a_flushed_store_is_rebuilt_without_a_word(
+        self, nodes: list[ClusterNode], deployment: Deployment
+    ) -> None:
+        one, two = nodes
+        await one.enter("presence-a", ADA)
+        await two.enter("presence-a", BOB)
+        await two.join("news")
+        await eventually(lambda: one.named(ADDED) != [])
+        await deployment.flush()
+
+        async def rebuilt() -> bool:
+            return await one.engine.channels("1", "") == {
+                "presence-a": Occupancy(2, 2),
+                "news": Occupancy(1, 0),
+            }
+
+        await eventually(rebuilt)
+        before = [len(node.delivered) for node in nodes]
+        await asyncio.sleep(2 * LEASE)
+        assert [len(node.delivered) for node in nodes] == before
+        assert [each for node in nodes for each in (*node.gone, *node.back)] == []
+
+    async def test_who_left_while_the_broker_was_away_is_counted_out(
+        self, nodes: list[ClusterNode], deployment: Deployment
+    ) -> None:
+        one, two = nodes
+        await one.enter("presence-a", ADA)
+        await two.enter("presence-a", BOB)
+        await two.join("news")
+        await deployment.stop()
+        for asked in (
+            one.engine.publish("1", [Event("e", "news", "")]),
+            one.join("news"),
+            one.leave("presence-a", "ada"),
+            one.engine.occupancy("1", "news"),
+        ):
+            with pytest.raises(EngineUnavailable):
+                await asked
+        assert one.engine.away
+        await deployment.start()
+
+        await eventually(lambda: not one.engine.away and not two.engine.away)
+        await eventually(lambda: two.named(REMOVED) == ['{"user_id":"ada"}'])
+        assert await one.engine.channels("1", "") == {
+            "presence-a": Occupancy(1, 1),
+            "news": Occupancy(1, 0),
+        }
+        await one.engine.publish("1", [Event("e", "news", "back")])
+        await eventually(lambda: two.named("e") == ["back"])
+
+    async def test_a_message_of_another_version_is_refused(
+        self, nodes: list[ClusterNode], deployment: Deployment
+    ) -> None:
+        (one, _) = nodes
+        await one.join("a")
+        for message in (b"\x07future", b"", b"\x01", b"\x01" + bytes(8) + b"\xc1", b"{}"):
+            await deployment.inject("1", "a", message)
+        await one.engine.publish("1", [Event("e", "a", "1")])
+        await eventually(lambda: bool(one.delivered))
+
+        assert one.delivered == [("1", Event("e", "a", "1"))]
+        assert one.engine.refused == 5
+
+    async def test_a_user_is_reached_and_terminated_on_every_node(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        for node in nodes:
+            await node.join(connections_of("ada"))
+        await nodes[0].engine.publish("1", [termination("ada")])
+
+        await eventually(
+            lambda: all(node.delivered == [("1", termination("ada"))] for node in nodes)
+        )
+
+    async def test_usage_is_that_of_all_nodes(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        assert await one.engine.meter(1, {"1": 5, "2": 0}) == {"1": 5, "2": 0}
+        assert await two.engine.meter(1, {"1": 3}) == {"1": 8}
+        assert await one.engine.meter(2, {"1": 1}) == {"1": 1}
+        assert await one.engine.meter(1, {"1": 0}) == {"1": 8}
+
+    async def test_members_keep_the_order_in_which_they_came(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        members = [Member(f"u{number}") for number in (5, 3, 9, 1, 7, 2)]
+        for at, member in enumerate(members):
+            joined = await nodes[at % 2].join("presence-a", member)
+
+        assert joined.members == tuple(members)
