@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test check bench bench-peers docs clean
+.PHONY: run test check bench bench-peers chaos docs clean
 
 run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
 	@$(BIN)/oyez serve
@@ -23,6 +23,10 @@ bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.
 # ARGUMENTS="--only publish --peers oyez,soketi", for example; benchmarks/README.md has all of them.
 bench-peers: $(VENV)/benching  ## measure beside soketi, nchan, Centrifugo and Sockudo
 	$(BIN)/python -m benchmarks.peer_run $(ARGUMENTS)
+
+# ARGUMENTS="--seed 7 --seconds 60", for example; it prints how to replay what it finds.
+chaos: $(VENV)/debian  ## three nodes over a real Redis, with faults
+	$(BIN)/python -m tests.chaos $(ARGUMENTS)
 
 docs: $(VENV)/installed  ## renew the generated pages of docs/reference
 	$(BIN)/python -m docs.generate

@@ -23,10 +23,21 @@ enum {
 
 void start_loop(void);
 void watch(struct connection *connection);
+/* From now on the connection is only told when the server has closed it. */
+void watch_its_end(struct connection *connection);
 /* Lets every connection with something to read handle it; waits for the first one. */
 void serve(int timeout_ms);
+/* The same, but waits no longer than until then. */
+void serve_until(double until_us);
+
+/* A line "EVENTS IN_FLIGHT [PER_SECOND [DEPTH]]"; the modes say what it asks for. */
+struct order {
+    long events, in_flight;
+    long per_second; /* 0: as soon as it may be */
+    long depth;      /* requests under way on one connection */
+};
 /* Waits for the next order and serves the sockets meanwhile (pings). False: there are no more. */
-int next_order(long *events, long *in_flight);
+int next_order(struct order *order);
 
 struct figures {
     double *latencies; /* µs, one per event */
@@ -40,7 +51,10 @@ void begin_figures(long events);
 void note_latency(double sent_us);
 /* How long the order has taken so far; an order that takes too long ends the program. */
 double seconds_taken(void);
-/* The first half of the answer to an order; "busy" is the share of the time with something to do. */
-void print_figures(long events, double seconds);
+/*
+ * The first half of the answer to an order; "busy" is the share of the time with something to do, and
+ * with `all` there is each single latency, so that those of several orders can be put together.
+ */
+void print_figures(long events, double seconds, int all);
 
 #endif

@@ -10,7 +10,7 @@ import select
 import shutil
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,9 @@ SOURCES = Path(__file__).parent
 BUILD = SOURCES / "build"
 ANSWER_TIMEOUT_S = 150  # a little more than loadgen's own limit for an order
 STOP_TIMEOUT_S = 5
+COMPILE_TIMEOUT_S = 120
+LOADGEN = ["loadgen.c", "fanout.c", "churn.c", "publishers.c", "subscribers.c", "dialect.c"]
+LOADGEN += ["loop.c", "wire.c", "tls.c"]
 
 
 class BenchmarkError(Exception):
@@ -34,19 +37,23 @@ def compile_programs() -> None:
             "(Debian: apt-get install gcc libc6-dev) and run this again."
         )
     BUILD.mkdir(exist_ok=True)
-    for program, sources in {
-        "loadgen": ("loadgen.c", "clients.c", "loop.c", "wire.c"),
-        "send_loop": ("send_loop.c",),
-    }.items():
-        command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / program)]
-        built = subprocess.run(
-            [*command, *(str(SOURCES / source) for source in sources)],
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-        if built.returncode:
-            raise BenchmarkError(f"gcc could not compile {program}:\n{built.stderr}")
+    _compile(compiler, "send_loop", ["send_loop.c"], [])
+    _compile(compiler, "loadgen", LOADGEN, ["-lssl", "-lcrypto"] if has_openssl() else [])
+
+
+def has_openssl() -> bool:
+    """Whether the load generator can speak TLS and join presence channels: see tls.h."""
+    return any(Path(folder, "include/openssl/ssl.h").exists() for folder in ("/usr", "/usr/local"))
+
+
+def _compile(compiler: str, program: str, sources: Sequence[str], libraries: list[str]) -> None:
+    command = [compiler, "-O2", "-Wall", "-Wextra", "-Werror", "-o", str(BUILD / program)]
+    command += [str(SOURCES / source) for source in sources]
+    built = subprocess.run(
+        [*command, *libraries], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S
+    )
+    if built.returncode:
+        raise BenchmarkError(f"gcc could not compile {program}:\n{built.stderr}")
 
 
 def pinned_to(core: int) -> functools.partial[None]:
@@ -54,20 +61,36 @@ def pinned_to(core: int) -> functools.partial[None]:
     return functools.partial(os.sched_setaffinity, 0, {core})
 
 
+def _in_background(core: int) -> Callable[[], None]:
+    def prepare() -> None:
+        pinned_to(core)()
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+    return prepare
+
+
 class Program:
     """A running program that answers each line on its input with one line of JSON.
 
-    It is a C program called `name`, unless a `command` says how to start it.
+    It is a C program called `name`, unless a `command` says how to start it. One in the background
+    runs when no other program has anything to do on its core.
     """
 
-    def __init__(self, name: str, *arguments: str, core: int, command: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        *arguments: str,
+        core: int,
+        command: Sequence[str] = (),
+        background: bool = False,
+    ) -> None:
         self.name = name
         self._process = subprocess.Popen(
             [*(command or (str(BUILD / name),)), *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=pinned_to(core),
+            preexec_fn=_in_background(core) if background else pinned_to(core),
         )
         self._received = b""
 
@@ -102,16 +125,16 @@ class Program:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def order(self, events: int, in_flight: int) -> dict[str, Any]:
-        """Has one section done and returns its figures."""
-        self.give(events, in_flight)
+    def order(self, *numbers: int) -> dict[str, Any]:
+        """Has one section done and returns its figures; the program says what the numbers mean."""
+        self.give(*numbers)
         return self.read()
 
-    def give(self, events: int, in_flight: int) -> None:
+    def give(self, *numbers: int) -> None:
         """Has one section done; `read` returns its figures later."""
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(f"{events} {in_flight}\n".encode())
+            self._process.stdin.write(f"{' '.join(map(str, numbers))}\n".encode())
             self._process.stdin.flush()
         except BrokenPipeError:
             raise BenchmarkError(self._last_words()) from None

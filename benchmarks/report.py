@@ -162,10 +162,10 @@ def _circumstances(figures: Figures, plan: Plan, settings: str, stolen_percent: 
         f"- Median (lowest-highest) of {plan.rounds} rounds of {plan.round_s} s; "
         f"idle: {plan.idle_rounds}.",
         f"- Payload {PAYLOAD_BYTES} bytes, delivered frame {frames} bytes; {settings}.",
-        f"- {_processor()}, Linux {platform.release()}; the host took {stolen_percent:.1f}% of "
+        f"- {processor()}, Linux {platform.release()}; the host took {stolen_percent:.1f}% of "
         f"the time; the server waited {_median_waited(figures):.1%} of it for its core, "
         f"at most {most_waited:.0%} in one section.",
-        f"- {platform.python_implementation()} {platform.python_version()}; {_versions()}.",
+        f"- {platform.python_implementation()} {platform.python_version()}; {versions()}.",
     ]
     return "\n".join(lines + _warnings(figures))
 
@@ -196,7 +196,8 @@ def _median_waited(figures: Figures) -> float:
     return statistics.median(s.waited for section in _sections(figures) for s in section)
 
 
-def _versions() -> str:
+def versions() -> str:
+    """Of what the hot path runs on."""
     found = []
     for library in LIBRARIES:
         try:
@@ -206,7 +207,8 @@ def _versions() -> str:
     return ", ".join(found)
 
 
-def _processor() -> str:
+def processor() -> str:
+    """As it calls itself."""
     for line in Path("/proc/cpuinfo").read_text().splitlines():
         if line.startswith("model name"):
             return line.split(":", 1)[1].strip()

@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
     compile_programs()
-    server_core, generator_core = _cores()
+    server_core, generator_core = choose_cores()
     start_server = functools.partial(oyez_server, core=server_core, transport=transport)
     bench = Bench(
         start_server,
@@ -51,7 +51,7 @@ def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
         generator_core=generator_core,
     )
     webhook_bench = WebhookBench(start_server, seconds=webhook_s, core=generator_core)
-    before = _processor_times()
+    before = processor_times()
     figures = bench.run(_progress)
     webhooks = webhook_bench.run(_progress)
     return markdown(
@@ -61,7 +61,7 @@ def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
         settings=f"transport {transport or 'default'}; server on core {server_core}, "
         f"load generator on core {generator_core}, "
         f"{'asleep' if plan.receivers_sleep else 'awake'} while it waits",
-        stolen_percent=_stolen_percent(before, _processor_times()),
+        stolen_percent=stolen_percent(before, processor_times()),
     )
 
 
@@ -69,7 +69,7 @@ def _progress(what: str) -> None:
     print(f"measuring {what} …", file=sys.stderr, flush=True)
 
 
-def _cores() -> tuple[int, int]:
+def choose_cores() -> tuple[int, int]:
     """One core for the server, another for everything else; the runner itself moves there too."""
     usable = sorted(os.sched_getaffinity(0))
     if len(usable) < 2:
@@ -79,11 +79,12 @@ def _cores() -> tuple[int, int]:
     return server_core, generator_core
 
 
-def _processor_times() -> list[int]:
+def processor_times() -> list[int]:
+    """Ticks of all cores by what they were spent on, as in proc(5)."""
     return [int(ticks) for ticks in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
 
 
-def _stolen_percent(before: Sequence[int], after: Sequence[int]) -> float:
+def stolen_percent(before: Sequence[int], after: Sequence[int]) -> float:
     """The share that the host of a virtual machine kept for others (proc(5), "steal")."""
     passed = [late - early for early, late in zip(before, after, strict=True)]
     return 100 * passed[7] / max(1, sum(passed[:8]))

@@ -6,6 +6,7 @@ import http.client
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -32,15 +33,28 @@ class Server:
 
     def resident_bytes(self) -> int:
         """Resident memory, counted page by page (statm may lag behind by some hundred KB)."""
-        for line in Path(f"/proc/{self.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Rss:"):
-                return int(line.split()[1]) * 1024
-        raise BenchmarkError(f"no Rss in smaps_rollup of process {self.pid}")
+        return sum(_resident_bytes(pid) for pid in process_tree(self.pid))
+
+
+def process_tree(pid: int) -> list[int]:
+    """The process and all that it has started, such as the workers of nginx."""
+    tree = [pid]
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            tree += process_tree(int(child))
+    return tree
+
+
+def _resident_bytes(pid: int) -> int:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Rss:"):
+            return int(line.split()[1]) * 1024
+    raise BenchmarkError(f"no Rss in smaps_rollup of process {pid}")
 
 
 @dataclass(frozen=True, slots=True)
 class CpuTime:
-    """Of all threads of a process: nanoseconds on a core, and waiting for it while others ran."""
+    """Of all threads of a process tree: nanoseconds on a core, and waiting for it meanwhile."""
 
     used_ns: int
     waited_ns: int
@@ -49,7 +63,7 @@ class CpuTime:
     def of(cls, pid: int) -> Self:
         """As of now, from schedstat: utime and stime count in ticks of ten milliseconds."""
         used = waited = 0
-        for task in Path(f"/proc/{pid}/task").iterdir():
+        for task in (task for each in process_tree(pid) for task in _tasks(each)):
             try:
                 fields = (task / "schedstat").read_text().split()
             except (FileNotFoundError, ProcessLookupError):
@@ -57,6 +71,10 @@ class CpuTime:
             used += int(fields[0])
             waited += int(fields[1])
         return cls(used_ns=used, waited_ns=waited)
+
+
+def _tasks(pid: int) -> list[Path]:
+    return list(Path(f"/proc/{pid}/task").iterdir())
 
 
 def free_port() -> int:
@@ -67,11 +85,16 @@ def free_port() -> int:
         return port
 
 
-def is_up(port: int) -> bool:
-    """Whether `GET /up` is answered with 200."""
+def is_up(port: int, path: str = "/up", *, tls: bool = False) -> bool:
+    """Whether a GET is answered with 200; whose certificate it is does not matter."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=2)
+    if tls:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=2, context=context)
     try:
-        connection.request("GET", "/up")
+        connection.request("GET", path)
         return connection.getresponse().status == 200
     except (OSError, http.client.HTTPException):
         return False
@@ -104,25 +127,30 @@ def oyez_server(
             preexec_fn=pinned_to(core),
         )
     try:
-        _wait_until_up(process, port, log)
+        wait_until_up(process, port, log)
         yield Server(pid=process.pid, port=port)
     finally:
-        _stop(process)
+        stop(process)
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def wait_until_up(
+    process: subprocess.Popen[bytes], port: int, log: Path, *, path: str = "/up", tls: bool = False
+) -> None:
+    """Returns when the server answers; BenchmarkError with its last words if it does not."""
     deadline = time.monotonic() + START_TIMEOUT_S
-    while not is_up(port):
+    while not is_up(port, path, tls=tls):
         if process.poll() is not None or time.monotonic() > deadline:
             last_lines = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise BenchmarkError(f"the server did not come up on port {port}:\n{last_lines}")
         time.sleep(0.05)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def stop(process: subprocess.Popen[bytes], *, within_s: float = STOP_TIMEOUT_S) -> None:
+    """Ends a server that was started here, by force if it takes long."""
     process.send_signal(signal.SIGTERM)
     try:
-        process.wait(STOP_TIMEOUT_S)
+        process.wait(within_s)
     except subprocess.TimeoutExpired:
-        process.kill()
+        for pid in process_tree(process.pid):
+            os.kill(pid, signal.SIGKILL)
         process.wait()

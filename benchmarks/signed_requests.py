@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,21 +25,21 @@ class Credentials:
     secret: str = "app-secret"
 
 
-def payload(number: int) -> str:
-    """An event's data: JSON of exactly PAYLOAD_BYTES that carries its number in eight digits."""
+def payload(number: int, size: int = PAYLOAD_BYTES) -> str:
+    """An event's data: JSON of exactly `size` bytes that carries its number in eight digits."""
     start = f'{{"id":"seq-{number:08d}","text":"'
     end = '"}'
-    return start + "x" * (PAYLOAD_BYTES - len(start) - len(end)) + end
+    return start + "x" * (size - len(start) - len(end)) + end
 
 
-def signed_request(number: int, *, channel: str, credentials: Credentials, timestamp: int) -> bytes:
-    """One raw `POST /apps/{id}/events` with the headers that an official library sends."""
-    event = {"name": "bench-event", "channels": [channel], "data": payload(number)}
-    body = json.dumps(event, separators=(",", ":")).encode()
-    path = f"/apps/{credentials.app_id}/events"
+def signed_post(
+    call: str, body: bytes, *, credentials: Credentials, timestamp: int | None = None
+) -> bytes:
+    """One raw `POST /apps/{id}/{call}` with the headers that an official library sends."""
+    path = f"/apps/{credentials.app_id}/{call}"
     query = (
-        f"auth_key={credentials.key}&auth_timestamp={timestamp}&auth_version=1.0"
-        f"&body_md5={hashlib.md5(body).hexdigest()}"
+        f"auth_key={credentials.key}&auth_timestamp={timestamp or int(time.time())}"
+        f"&auth_version=1.0&body_md5={hashlib.md5(body).hexdigest()}"
     )
     to_sign = f"POST\n{path}\n{query}".encode()
     signature = hmac.new(credentials.secret.encode(), to_sign, hashlib.sha256).hexdigest()
@@ -54,12 +55,26 @@ def signed_request(number: int, *, channel: str, credentials: Credentials, times
     return head.encode() + body
 
 
+def signed_request(number: int, *, channel: str, credentials: Credentials, timestamp: int) -> bytes:
+    """A request that publishes event `number` to one channel."""
+    event = {"name": "bench-event", "channels": [channel], "data": payload(number)}
+    body = json.dumps(event, separators=(",", ":")).encode()
+    return signed_post("events", body, credentials=credentials, timestamp=timestamp)
+
+
 def write_requests(file: Path, *, channel: str, credentials: Credentials) -> None:
-    """Writes REQUESTS signed requests, each after its length; they are valid for ten minutes."""
+    """Writes REQUESTS signed requests to one channel; they are valid for ten minutes."""
     timestamp = int(time.time())
+    requests = (
+        signed_request(number, channel=channel, credentials=credentials, timestamp=timestamp)
+        for number in range(REQUESTS)
+    )
+    write_records(file, ((0, request) for request in requests))
+
+
+def write_records(file: Path, records: Iterable[tuple[int, bytes]]) -> None:
+    """Writes requests as the load generator reads them, each with its channel's number."""
     with file.open("wb") as out:
-        for number in range(REQUESTS):
-            request = signed_request(
-                number, channel=channel, credentials=credentials, timestamp=timestamp
-            )
-            out.write(len(request).to_bytes(4, "little") + request)
+        for channel, request in records:
+            lengths = len(request).to_bytes(4, "little") + channel.to_bytes(4, "little")
+            out.write(lengths + request)

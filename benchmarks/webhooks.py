@@ -24,8 +24,9 @@ WARM_UP_EVENTS = 500
 WARM_UP_FANOUTS = 20
 ARRIVAL_S = 60  # for what is still under way when everything was sent
 SLOW_S = 5.0
+NEVER_S = 3600.0
 
-OFF, ON, SLOW = "off", "on", "slow"
+OFF, ON, SLOW, HANGING = "off", "on", "slow", "hanging"
 DELAYS = {OFF: None, ON: 0.0, SLOW: SLOW_S}  # of the receiver's answer; None: nobody is told
 
 StartServer = Callable[[Path], AbstractContextManager[Server]]
@@ -85,10 +86,14 @@ class WebhookBench:
     def run(self, progress: Callable[[str], None]) -> WebhookFigures:
         """Off, on and slow, one after the other."""
         states = {}
-        for name, delay in DELAYS.items():
+        for name in DELAYS:
             progress(f"webhooks: {name}")
-            states[name] = self._state(delay)
+            states[name] = self.state(name)
         return WebhookFigures(seconds=self._seconds, states=states)
+
+    def state(self, name: str) -> State:
+        """One of OFF, ON, SLOW and HANGING, with a fresh server."""
+        return self._state(NEVER_S if name == HANGING else DELAYS[name])
 
     def _state(self, delay: float | None) -> State:
         with contextlib.ExitStack() as stack:

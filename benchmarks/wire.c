@@ -1,6 +1,7 @@
 /* Sockets, HTTP replies and WebSocket frames of the load generator; see wire.h. */
 #define _GNU_SOURCE
 #include "wire.h"
+#include "tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -20,6 +21,7 @@ enum {
     READ_MAX = 256 * 1024,
     KEEP_MAX = 64 * 1024, /* no message of the protocol is larger */
     SEND_TIMEOUT_MS = 10000,
+    SOURCES = 16, /* addresses to connect from: each has its own 28,000 ports */
 };
 
 /* The key of RFC 6455 section 1.3 and the answer that it must get; any key serves a benchmark. */
@@ -56,7 +58,20 @@ double microseconds(void)
     return (double)now.tv_sec * 1e6 + (double)now.tv_nsec / 1e3;
 }
 
-int connect_to(int port)
+/* From 127.0.0.1 to 127.0.0.16 in turn: a port that was closed a moment ago may not be used again. */
+static void take_source(int fd)
+{
+    static unsigned int turn;
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    int on = 1;
+
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK + turn++ % SOURCES);
+    setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0)
+        fail("bind: %s", strerror(errno));
+}
+
+int connect_to(int port, int receive_buffer)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -65,6 +80,9 @@ int connect_to(int port)
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     if (fd < 0)
         fail("socket: %s (see ulimit -n)", strerror(errno));
+    if (receive_buffer)
+        setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &receive_buffer, sizeof receive_buffer);
+    take_source(fd);
     if (connect(fd, (struct sockaddr *)&address, sizeof address) < 0)
         fail("connect to 127.0.0.1:%d: %s", port, strerror(errno));
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -73,12 +91,27 @@ int connect_to(int port)
     return fd;
 }
 
+void disconnect(struct connection *from)
+{
+    if (from->tls)
+        end_tls(from);
+    close(from->fd);
+    free(from->kept);
+    from->kept = NULL;
+    from->kept_size = 0;
+}
+
 size_t receive(struct connection *from, unsigned char **bytes)
 {
     static unsigned char buffer[KEEP_MAX + READ_MAX];
     size_t kept = from->kept_size;
-    ssize_t got = read(from->fd, buffer + kept, READ_MAX);
+    ssize_t got = from->tls ? read_tls(from, buffer + kept, READ_MAX)
+                            : read(from->fd, buffer + kept, READ_MAX);
 
+    if (got <= 0 && from->may_end && (got == 0 || errno == ECONNRESET)) {
+        from->ended = 1;
+        return 0;
+    }
     if (got == 0)
         fail("%s %d: the server closed the connection", from->kind, from->number);
     if (got < 0) {
@@ -111,7 +144,7 @@ void send_all(struct connection *to, const void *bytes, size_t size)
     const unsigned char *rest = bytes;
 
     while (size) {
-        ssize_t sent = send(to->fd, rest, size, MSG_NOSIGNAL);
+        ssize_t sent = to->tls ? write_tls(to, rest, size) : send(to->fd, rest, size, MSG_NOSIGNAL);
         if (sent < 0) {
             struct pollfd writable = {.fd = to->fd, .events = POLLOUT};
             if (errno != EAGAIN && errno != EINTR)
@@ -224,17 +257,17 @@ void send_frame(struct connection *to, int opcode, const void *payload, size_t s
     send_all(to, frame, at);
 }
 
-void send_upgrade(struct connection *to, int port, const char *key)
+void send_upgrade(struct connection *to, int port, const char *target)
 {
-    char request[1024];
+    char request[8192];
     int size = snprintf(request, sizeof request,
-                        "GET /app/%s?protocol=7&client=bench&version=1.0&flash=false HTTP/1.1\r\n"
+                        "GET %s HTTP/1.1\r\n"
                         "Host: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                         "Sec-WebSocket-Key: %s\r\nSec-WebSocket-Version: 13\r\n\r\n",
-                        key, port, UPGRADE_KEY);
+                        target, port, UPGRADE_KEY);
 
     if (size >= (int)sizeof request)
-        fail("the key is too long");
+        fail("an upgrade request of %d bytes", size);
     send_all(to, request, (size_t)size);
 }
 

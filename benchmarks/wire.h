@@ -13,12 +13,16 @@
 
 enum { OPCODE_TEXT = 1, OPCODE_CLOSE = 8, OPCODE_PING = 9, OPCODE_PONG = 10 };
 
+struct tls;
+
 /* A non-blocking socket with the bytes of the message that has arrived only in part. */
 struct connection {
     int fd;
     int number;                             /* for messages: "subscriber 17" */
     const char *kind;
     void (*ready)(struct connection *self); /* called when there is something to read */
+    struct tls *tls;                        /* tls.h; NULL: plain TCP */
+    int may_end, ended; /* whether the server may close it now; whether it has done so */
     unsigned char *kept;
     size_t kept_size;
 };
@@ -42,9 +46,14 @@ void fail(const char *format, ...) __attribute__((noreturn, format(printf, 1, 2)
 void *allocate(size_t count, size_t size);
 double microseconds(void);
 
-int connect_to(int port);
+/* receive_buffer: SO_RCVBUF in bytes, 0 for what the kernel thinks right. */
+int connect_to(int port, int receive_buffer);
+void disconnect(struct connection *from);
 
-/* Reads once; returns how many bytes stand at *bytes (kept ones first), 0 when nothing had arrived. */
+/*
+ * Reads once; returns how many bytes stand at *bytes (kept ones first), 0 when nothing had arrived or
+ * when the server has closed a connection that it may close.
+ */
 size_t receive(struct connection *from, unsigned char **bytes);
 /* Keeps what is left of the buffer for the next receive(). */
 void keep(struct connection *from, const unsigned char *rest, size_t size);
@@ -55,7 +64,7 @@ size_t read_frame(const unsigned char *bytes, size_t size, struct frame *frame);
 size_t read_reply(const unsigned char *bytes, size_t size, struct reply *reply);
 
 void send_frame(struct connection *to, int opcode, const void *payload, size_t size);
-void send_upgrade(struct connection *to, int port, const char *key);
+void send_upgrade(struct connection *to, int port, const char *target);
 /* Returns the length of the 101 reply, or 0 when it is not complete yet. */
 size_t read_upgrade(const unsigned char *bytes, size_t size);
 

@@ -114,7 +114,12 @@ ALLOWED: dict[str, set[str]] = {
     "server.signin": ENGINE | {"server.hub", "server.occupancy"},
     "server.upgrade": set(),
     "server.webhooks": ENGINE | {"server.webhooks"},
-    "server.webhooks.assembly": {"server.apps", "server.config", "server.webhooks"},
+    "server.webhooks.assembly": {
+        "protocol",
+        "server.apps",
+        "server.config",
+        "server.webhooks",
+    },
     "server.workers": {"server"},
     "server.websocket": {"server.deadlines", "server.descriptors", "server.frames"},
     "server.welcome": ENGINE,

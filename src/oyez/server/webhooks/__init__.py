@@ -1,6 +1,6 @@
 """Webhooks that arrive: what happens is stored, then told to whoever wants to know.
 
-`Webhooks` is what the rest of the server talks to. An event is in the outbox before anything that
+`Webhooks` is what the rest of the server talks to. An event is in the ledger before anything that
 depends on it is acknowledged; a courier per endpoint delivers it at least once and in order per
 channel; what nobody takes for five minutes is kept as a dead letter.
 """
@@ -8,8 +8,7 @@ channel; what nobody takes for five minutes is kept as a dead letter.
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Self
 
@@ -21,9 +20,8 @@ from oyez.protocol.events import Event
 from oyez.protocol.webhooks import Endpoint, WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
 from oyez.server.webhooks.courier import Courier, Policy
-from oyez.server.webhooks.grace import Grace, Presence
-from oyez.server.webhooks.letters import Change, Letter
-from oyez.server.webhooks.outbox import Outbox, OutboxUnavailable
+from oyez.server.webhooks.grace import Presence
+from oyez.server.webhooks.ledger import Begun, Ledger, Letter
 from oyez.server.webhooks.senders import Sender
 
 __all__ = ["Webhooks"]
@@ -47,43 +45,28 @@ class Webhooks:
     def __init__(
         self,
         endpoints: Iterable[tuple[App, Endpoint, Sender]],
-        outbox: Outbox,
+        ledger: Ledger,
         policy: Policy,
     ) -> None:
-        self.outbox = outbox
+        self.ledger = ledger
         self.couriers: dict[tuple[str, str], Courier] = {}
         self._by_app: dict[str, list[Courier]] = {}
         self._senders: dict[Sender, None] = {}
         self._delays: dict[str, float] = {}
         for app, endpoint, sender in endpoints:
             self._delays[app.id] = float(app.limits.webhook_delay)
-            courier = Courier(endpoint, app.tokens[0], sender, outbox, policy)
+            courier = Courier(endpoint, app.tokens[0], sender, ledger, policy)
             self.couriers[app.id, endpoint.target] = courier
             self._by_app.setdefault(app.id, []).append(courier)
             self._senders[sender] = None
-        self._grace = Grace()
-        self._sooner = asyncio.Event()
-        self._missed: dict[tuple[str, str], float] = {}
-        self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         """Take up what an earlier process left.
 
         Raises:
-            OutboxUnavailable: the outbox cannot be opened.
+            OutboxUnavailable: the ledger cannot be opened.
         """
-        await self._stack.enter_async_context(self.outbox)
-        now = time.monotonic()
-        for presence in await self.outbox.present():
-            # Nobody is connected yet: whoever does not come back within the grace has gone.
-            self._grace.begin(presence)
-            self._grace.end(presence, now + self._delays.get(presence.app_id, 0.0))
-        for letter in await self.outbox.pending():
-            if not self._post(letter):
-                letter.error = "the endpoint is no longer configured"
-                self.outbox.bury(letter)
-        ending = asyncio.create_task(self._tell_ends())
-        self._stack.callback(ending.cancel)
+        await self.ledger.open(self)
         return self
 
     async def __aexit__(
@@ -94,7 +77,7 @@ class Webhooks:
     ) -> None:
         couriers = self.couriers.values()
         await asyncio.gather(*(courier.settle(_FLUSH) for courier in couriers))
-        await self._stack.aclose()
+        await self.ledger.__aexit__(kind, error, trace)
         await asyncio.gather(*(sender.close() for sender in self._senders))
 
     def wants(self, app: App, *names: str) -> bool:
@@ -106,19 +89,13 @@ class Webhooks:
         """Somebody has subscribed; returns when what follows from it is stored."""
         if app.id not in self._by_app or is_internal(channel):
             return
-        begun, events = [], []
-        if joined.occupied and self.wants(app, *_CHANNEL_EVENTS):
-            presence = Presence(app.id, channel)
-            if self._grace.begin(presence):
-                begun.append(presence)
-                events.append(WebhookEvent("channel_occupied", channel))
-        if joined.added and user_id is not None and self.wants(app, *_MEMBER_EVENTS):
-            presence = Presence(app.id, channel, user_id)
-            if self._grace.begin(presence):
-                begun.append(presence)
-                events.append(WebhookEvent("member_added", channel, user_id=user_id))
+        begun: list[Begun] = []
+        if joined.occupied:
+            begun += self._begun(app, Presence(app.id, channel))
+        if joined.added and user_id is not None:
+            begun += self._begun(app, Presence(app.id, channel, user_id))
         if begun:
-            await self._happened(app.id, events, begun=begun)
+            await self.ledger.begin(app.id, begun)
         if kind_of(channel).cache and joined.cached is None:
             await self._cache_miss(app, channel)
 
@@ -126,12 +103,10 @@ class Webhooks:
         """Somebody's subscription has ended; it is told after the grace."""
         if app.id not in self._by_app or is_internal(channel):
             return
-        due = time.monotonic() + self._delays[app.id]
         if left.removed and user_id is not None:
-            self._grace.end(Presence(app.id, channel, user_id), due)
+            self.ledger.end(Presence(app.id, channel, user_id), self._delays[app.id])
         if left.vacated:
-            self._grace.end(Presence(app.id, channel), due)
-        self._sooner.set()
+            self.ledger.end(Presence(app.id, channel), self._delays[app.id])
 
     async def client_event(self, app: App, event: Event) -> None:
         """A client event is accepted; returns when it is stored."""
@@ -144,13 +119,13 @@ class Webhooks:
                 event.socket_id,
                 event.user_id,
             )
-            await self._happened(app.id, [happened])
+            await self._happened(app.id, happened)
 
     async def subscription_count(self, app: App, channel: str, count: int) -> None:
         """The number of subscriptions was told to the subscribers; returns when it is stored."""
         if self.wants(app, "subscription_count"):
             happened = WebhookEvent("subscription_count", channel, subscription_count=count)
-            await self._happened(app.id, [happened])
+            await self._happened(app.id, happened)
 
     def report(self) -> list[dict[str, str | int | float]]:
         """What became of the letters to each endpoint."""
@@ -173,54 +148,56 @@ class Webhooks:
             )
         return found
 
-    async def revive(self, ids: Sequence[str]) -> int:
-        """Try dead letters again; how many there were.
+    # What the ledger asks.
 
-        Raises:
-            OutboxUnavailable: the outbox does not answer.
-        """
-        letters = await self.outbox.revive(ids)
-        for letter in letters:
-            self._post(letter)
-        return len(letters)
+    def post(self, letter: Letter) -> bool:
+        """See `oyez.server.webhooks.ledger.Desk.post`."""
+        courier = self.couriers.get((letter.app_id, letter.target))
+        if courier is not None:
+            courier.post(letter)
+        return courier is not None
 
-    def drop(self, ids: Sequence[str]) -> None:
-        """Forget letters, dead or pending."""
+    def letters_of_begin(self, presence: Presence) -> list[Letter]:
+        """See `oyez.server.webhooks.ledger.Desk.letters_of_begin`."""
+        return self._letters_of(presence, "channel_occupied", "member_added")
+
+    def letters_of_end(self, presence: Presence) -> list[Letter]:
+        """See `oyez.server.webhooks.ledger.Desk.letters_of_end`."""
+        return self._letters_of(presence, "channel_vacated", "member_removed")
+
+    def withdraw(self, ids: Iterable[str]) -> None:
+        """See `oyez.server.webhooks.ledger.Desk.withdraw`."""
+        chosen = frozenset(ids)
         for courier in self.couriers.values():
-            courier.drop(frozenset(ids))
-        self.outbox.remove(ids)
+            courier.drop(chosen)
+
+    async def abandon(self, app_id: str, target: str) -> None:
+        """See `oyez.server.webhooks.ledger.Desk.abandon`."""
+        await self.couriers[app_id, target].abandon()
+
+    def _begun(self, app: App, presence: Presence) -> list[Begun]:
+        """What begins, if anybody wants to be told of it or of its end."""
+        wanted = _MEMBER_EVENTS if presence.user_id else _CHANNEL_EVENTS
+        return [(presence, self.letters_of_begin(presence))] if self.wants(app, *wanted) else []
+
+    def _letters_of(self, presence: Presence, of_channel: str, of_member: str) -> list[Letter]:
+        app_id, channel, user_id = presence
+        if user_id:
+            event = WebhookEvent(of_member, channel, user_id=user_id)
+        else:
+            event = WebhookEvent(of_channel, channel)
+        return list(self._letters(app_id, event))
 
     async def _cache_miss(self, app: App, channel: str) -> None:
-        now, address = time.monotonic(), (app.id, channel)
-        if not self.wants(app, "cache_miss"):
-            return
-        if now - self._missed.get(address, -_CACHE_MISS_WINDOW) < _CACHE_MISS_WINDOW:
-            return
-        self._missed = {
-            each: at for each, at in self._missed.items() if now - at < _CACHE_MISS_WINDOW
-        }
-        self._missed[address] = now
-        await self._happened(app.id, [WebhookEvent("cache_miss", channel)])
+        if self.wants(app, "cache_miss") and await self.ledger.is_first(
+            app.id, channel, _CACHE_MISS_WINDOW
+        ):
+            await self._happened(app.id, WebhookEvent("cache_miss", channel))
 
-    async def _happened(
-        self,
-        app_id: str,
-        events: Iterable[WebhookEvent],
-        *,
-        begun: Sequence[Presence] = (),
-        ended: Sequence[Presence] = (),
-    ) -> None:
-        """Store events for the endpoints that want them, then deliver.
-
-        An outbox that fails costs durability, not service: the events are delivered from memory.
-        """
-        letters = [letter for event in events for letter in self._letters(app_id, event)]
-        try:
-            await self.outbox.store(Change(letters, begun, ended))
-        except OutboxUnavailable as error:
-            log.error("webhooks not stored", events=len(letters), error=str(error))
-        for letter in letters:
-            self._post(letter)
+    async def _happened(self, app_id: str, event: WebhookEvent) -> None:
+        letters = list(self._letters(app_id, event))
+        if letters:
+            await self.ledger.store(letters)
 
     def _letters(self, app_id: str, event: WebhookEvent) -> Iterable[Letter]:
         body, now = write_event(event), time.time_ns() // 1_000_000
@@ -228,37 +205,10 @@ class Webhooks:
             if courier.endpoint.wants(event):
                 yield Letter(
                     uuid.uuid4().hex,
-                    self.outbox.next_position(),
+                    self.ledger.next_position(),
                     app_id,
                     courier.endpoint.target,
                     event.channel,
                     body,
                     now,
                 )
-
-    def _post(self, letter: Letter) -> bool:
-        courier = self.couriers.get((letter.app_id, letter.target))
-        if courier is not None:
-            courier.post(letter)
-        return courier is not None
-
-    async def _tell_ends(self) -> None:
-        """Tell the ends whose grace is over."""
-        while True:
-            due = self._grace.next_due()
-            pause = None if due is None else max(0.0, due - time.monotonic())
-            self._sooner.clear()
-            try:
-                async with asyncio.timeout(pause):
-                    await self._sooner.wait()
-            except TimeoutError:
-                for presence in self._grace.ended(time.monotonic()):
-                    await self._tell_end(presence)
-
-    async def _tell_end(self, presence: Presence) -> None:
-        app_id, channel, user_id = presence
-        if user_id:
-            event = WebhookEvent("member_removed", channel, user_id=user_id)
-        else:
-            event = WebhookEvent("channel_vacated", channel)
-        await self._happened(app_id, [event], ended=[presence])

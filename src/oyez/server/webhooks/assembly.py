@@ -1,9 +1,14 @@
 """Building the webhooks of a node from its settings."""
 
+from collections.abc import Iterable
+
+from oyez.protocol.app import App
 from oyez.server.apps import Apps
 from oyez.server.config import Settings, is_loopback
 from oyez.server.webhooks import Webhooks
 from oyez.server.webhooks.courier import Policy
+from oyez.server.webhooks.ledger import Ledger
+from oyez.server.webhooks.local import LocalLedger
 from oyez.server.webhooks.outbox import Outbox
 from oyez.server.webhooks.senders import HttpSender, PythonSender, load_hook
 
@@ -36,7 +41,12 @@ def build_webhooks(settings: Settings, apps: Apps) -> Webhooks:
                 sender = PythonSender(hook, timeout=delivery.timeout)
             found.append((app, endpoint, sender))
     policy = Policy(give_up=delivery.retry_seconds, most_pending=delivery.most_pending)
-    return Webhooks(found, Outbox(_outbox_url(settings)), policy)
+    return Webhooks(found, _ledger(settings, [app for app, _, _ in found]), policy)
+
+
+def _ledger(settings: Settings, apps: Iterable[App]) -> Ledger:
+    delays = {app.id: float(app.limits.webhook_delay) for app in apps}
+    return LocalLedger(Outbox(_outbox_url(settings)), delays)
 
 
 def _outbox_url(settings: Settings) -> str:

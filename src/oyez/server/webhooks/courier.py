@@ -17,8 +17,7 @@ import structlog
 
 from oyez.protocol.signing import Token
 from oyez.protocol.webhooks import Endpoint, request_headers, write_body
-from oyez.server.webhooks.letters import Letter
-from oyez.server.webhooks.outbox import Outbox
+from oyez.server.webhooks.ledger import Kept, Letter
 from oyez.server.webhooks.senders import DeliveryFailed, Sender
 
 __all__ = ["Courier", "Policy", "Tally"]
@@ -72,7 +71,7 @@ class Courier:
         endpoint: Endpoint,
         token: Token,
         sender: Sender,
-        outbox: Outbox,
+        ledger: Kept,
         policy: Policy,
         *,
         clock: Callable[[], float] = time.monotonic,
@@ -82,7 +81,7 @@ class Courier:
         self.tally = Tally()
         self._token = token
         self._sender = sender
-        self._outbox = outbox
+        self._ledger = ledger
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
@@ -104,7 +103,7 @@ class Courier:
         return sorted((x for lane in self._lanes for x in lane), key=lambda x: x.position)
 
     def post(self, letter: Letter) -> None:
-        """Deliver a letter that is in the outbox."""
+        """Deliver a letter that is in the ledger."""
         if self._pending >= self._policy.most_pending:
             self._drop_oldest()
         number = crc32(letter.channel.encode()) % _LANES
@@ -125,7 +124,7 @@ class Courier:
         return dropped
 
     async def settle(self, seconds: float) -> None:
-        """Wait a while for what is under way, then leave the rest to the outbox."""
+        """Wait a while for what is under way, then leave the rest to the ledger."""
         tasks = list(self._busy.values())
         if tasks:
             await asyncio.wait(tasks, timeout=seconds)
@@ -133,12 +132,19 @@ class Courier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def abandon(self) -> None:
+        """Stop at once and forget everything that waits: another node delivers it."""
+        await self.settle(0)
+        for lane in self._lanes:
+            lane.clear()
+        self._pending = 0
+
     def _drop_oldest(self) -> None:
         lane = max(self._lanes, key=len)
         oldest = lane.popleft()
         self._pending -= 1
         self.tally.dropped += 1
-        self._outbox.remove([oldest.id])
+        self._ledger.remove([oldest.id])
 
     async def _run(self, number: int) -> None:
         try:
@@ -181,7 +187,7 @@ class Courier:
                 pause = min(2 * pause, self._policy.longest_retry)
             else:
                 self.tally.delivered += len(letters)
-                self._outbox.remove(ids)
+                self._ledger.remove(ids)
                 return
 
     def _bury(self, letters: Sequence[Letter], attempts: int, error: str) -> None:
@@ -195,4 +201,4 @@ class Courier:
         )
         for letter in letters:
             letter.attempts, letter.error = attempts, error
-            self._outbox.bury(letter)
+            self._ledger.bury(letter)

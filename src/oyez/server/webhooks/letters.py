@@ -4,7 +4,6 @@ Plain SQLAlchemy on a connection, so that SQLite and PostgreSQL do the same; `ou
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,6 +28,7 @@ from sqlalchemy import (
 )
 
 from oyez.server.webhooks.grace import Presence
+from oyez.server.webhooks.ledger import Change, Letter
 
 __all__ = [
     "Change",
@@ -76,37 +76,6 @@ _bury = (
 )
 _begin = insert(_present)
 _end = delete(_present).where(*(column == bindparam(f"old_{column.name}") for column in _present.c))
-
-
-class Letter(msgspec.Struct):
-    """One event on its way to one endpoint.
-
-    Attributes:
-        id: unique, also told to the receiver.
-        body: the event as JSON.
-        created_ms: when it happened, Unix milliseconds.
-        dead: whether no more attempts are made by themselves.
-    """
-
-    id: str
-    position: int
-    app_id: str
-    target: str
-    channel: str
-    body: bytes
-    created_ms: int
-    dead: bool = False
-    attempts: int = 0
-    error: str = ""
-
-
-@dataclass(slots=True)
-class Change:
-    """What one happening changes, all or nothing."""
-
-    letters: Sequence[Letter] = ()
-    begun: Sequence[Presence] = ()
-    ended: Sequence[Presence] = ()
 
 
 def create_tables(connection: Connection) -> None:

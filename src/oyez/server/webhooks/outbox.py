@@ -16,9 +16,8 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
 
 from oyez.server.webhooks.grace import Presence
+from oyez.server.webhooks.ledger import Change, Letter, OutboxUnavailable
 from oyez.server.webhooks.letters import (
-    Change,
-    Letter,
     bury_letters,
     create_tables,
     delete_letters,
@@ -35,10 +34,6 @@ __all__ = ["Outbox", "OutboxUnavailable"]
 _FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another transaction
 
 _Found = TypeVar("_Found")
-
-
-class OutboxUnavailable(Exception):
-    """The database does not take or give anything."""
 
 
 @dataclass(slots=True)

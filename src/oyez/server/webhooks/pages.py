@@ -9,8 +9,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from oyez.server.webhooks import Webhooks
-from oyez.server.webhooks.letters import Letter
-from oyez.server.webhooks.outbox import OutboxUnavailable
+from oyez.server.webhooks.ledger import Letter, OutboxUnavailable
 
 __all__ = ["webhook_pages"]
 
@@ -28,30 +27,30 @@ def webhook_pages(webhooks: Webhooks) -> list[BaseRoute]:
     """Routes to list, retry and drop letters; JSON in and out."""
 
     async def listing(_: Request) -> Response:
-        dead = await webhooks.outbox.dead(_LISTED)
-        pending = [x for courier in webhooks.couriers.values() for x in courier.letters()]
+        dead = await webhooks.ledger.dead(_LISTED)
+        pending = await webhooks.ledger.pending(_LISTED)
         return JSONResponse(
             {
                 "endpoints": webhooks.report(),
-                "letters": [_shown(x, "pending") for x in pending[:_LISTED]]
+                "letters": [_shown(x, "pending") for x in pending]
                 + [_shown(x, "dead") for x in dead],
             }
         )
 
     async def retry(request: Request) -> Response:
         ids = await _ids(request)
-        return JSONResponse({"retried": await webhooks.revive(ids)})
+        return JSONResponse({"retried": await webhooks.ledger.revive(ids)})
 
     async def drop(request: Request) -> Response:
         ids = await _ids(request)
-        webhooks.drop(ids)
+        await webhooks.ledger.drop(ids)
         return JSONResponse({"dropped": len(ids)})
 
     async def _ids(request: Request) -> list[str]:
         chosen = msgspec.json.decode(await request.body(), type=_Chosen)
         if not chosen.all_dead:
             return chosen.ids
-        return [letter.id for letter in await webhooks.outbox.dead(_LISTED)]
+        return [letter.id for letter in await webhooks.ledger.dead(_LISTED)]
 
     def guarded(handler: Any) -> Any:
         async def answer(request: Request) -> Response:

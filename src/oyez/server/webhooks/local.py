@@ -1,0 +1,139 @@
+"""The ledger of a single node: the grace in its memory, letters in a database."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import structlog
+
+from oyez.server.webhooks.grace import Grace, Presence
+from oyez.server.webhooks.ledger import Begun, Change, Desk, Letter, OutboxUnavailable
+from oyez.server.webhooks.outbox import Outbox
+
+__all__ = ["LocalLedger"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
+
+
+class LocalLedger:
+    """Keeps `oyez.server.webhooks.ledger.Ledger` for the only node there is.
+
+    Args:
+        delays: the grace of each app, in seconds.
+    """
+
+    def __init__(self, outbox: Outbox, delays: Mapping[str, float]) -> None:
+        self._outbox = outbox
+        self._delays = delays
+        self._grace = Grace()
+        self._sooner = asyncio.Event()
+        self._missed: dict[tuple[str, str], float] = {}
+        self._ending: asyncio.Task[None] | None = None
+
+    async def open(self, desk: Desk) -> Self:
+        """See `oyez.server.webhooks.ledger.Ledger.open`."""
+        self._desk = desk
+        await self._outbox.__aenter__()
+        now = time.monotonic()
+        for presence in await self._outbox.present():
+            # Nobody is connected yet: whoever does not come back within the grace has gone.
+            self._grace.begin(presence)
+            self._grace.end(presence, now + self._delays.get(presence.app_id, 0.0))
+        for letter in await self._outbox.pending():
+            if not desk.post(letter):
+                letter.error = "the endpoint is no longer configured"
+                self._outbox.bury(letter)
+        self._ending = asyncio.create_task(self._tell_ends())
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._ending is not None:
+            self._ending.cancel()
+        await self._outbox.__aexit__(kind, error, trace)
+
+    def next_position(self) -> int:
+        """See `oyez.server.webhooks.ledger.Ledger.next_position`."""
+        return self._outbox.next_position()
+
+    async def begin(self, app_id: str, begun: Sequence[Begun]) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.begin`."""
+        new = [(presence, letters) for presence, letters in begun if self._grace.begin(presence)]
+        if new:
+            letters = [letter for _, letters in new for letter in letters]
+            await self._keep(Change(letters, begun=[presence for presence, _ in new]))
+
+    def end(self, presence: Presence, delay: float) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.end`."""
+        self._grace.end(presence, time.monotonic() + delay)
+        self._sooner.set()
+
+    async def store(self, letters: Sequence[Letter]) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.store`."""
+        await self._keep(Change(letters))
+
+    async def is_first(self, app_id: str, channel: str, seconds: float) -> bool:
+        """See `oyez.server.webhooks.ledger.Ledger.is_first`."""
+        now, address = time.monotonic(), (app_id, channel)
+        if now - self._missed.get(address, -seconds) < seconds:
+            return False
+        self._missed = {each: at for each, at in self._missed.items() if now - at < seconds}
+        self._missed[address] = now
+        return True
+
+    async def pending(self, limit: int) -> list[Letter]:
+        """See `oyez.server.webhooks.ledger.Ledger.pending`."""
+        return (await self._outbox.pending())[:limit]
+
+    async def dead(self, limit: int) -> list[Letter]:
+        """See `oyez.server.webhooks.ledger.Ledger.dead`."""
+        return await self._outbox.dead(limit)
+
+    async def revive(self, ids: Sequence[str]) -> int:
+        """See `oyez.server.webhooks.ledger.Ledger.revive`."""
+        letters = await self._outbox.revive(ids)
+        for letter in letters:
+            self._desk.post(letter)
+        return len(letters)
+
+    async def drop(self, ids: Sequence[str]) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.drop`."""
+        self._desk.withdraw(ids)
+        self._outbox.remove(ids)
+
+    def remove(self, ids: Sequence[str]) -> None:
+        """See `oyez.server.webhooks.ledger.Kept.remove`."""
+        self._outbox.remove(ids)
+
+    def bury(self, letter: Letter) -> None:
+        """See `oyez.server.webhooks.ledger.Kept.bury`."""
+        self._outbox.bury(letter)
+
+    async def _keep(self, change: Change) -> None:
+        """An outbox that fails costs durability, not service: letters go out from memory."""
+        try:
+            await self._outbox.store(change)
+        except OutboxUnavailable as error:
+            log.error("webhooks not stored", events=len(change.letters), error=str(error))
+        for letter in change.letters:
+            self._desk.post(letter)
+
+    async def _tell_ends(self) -> None:
+        """Tell the ends whose grace is over."""
+        while True:
+            due = self._grace.next_due()
+            pause = None if due is None else max(0.0, due - time.monotonic())
+            self._sooner.clear()
+            try:
+                async with asyncio.timeout(pause):
+                    await self._sooner.wait()
+            except TimeoutError:
+                for presence in self._grace.ended(time.monotonic()):
+                    letters = self._desk.letters_of_end(presence)
+                    await self._keep(Change(letters, ended=[presence]))
