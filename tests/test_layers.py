@@ -51,7 +51,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.app_settings": PROTOCOL,
     "server.apps": PROTOCOL,
-    "server.config": {"protocol", "server.app_settings", "server.logs"},
+    "server.broadcast": {"server.ring"},
+    "server.config": {"protocol", "server.app_settings", "server.broadcast", "server.logs"},
     "server.deadlines": set(),
     "server.descriptors": set(),
     "server.eager": set(),
@@ -94,7 +95,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "server.http_reader": {"server.upgrade"},
     "server.http_response": {"server.http_reader"},
-    "server.hub": {"protocol", "server.frames", "server.metering"},
+    "server.hub": {"protocol", "server.broadcast", "server.frames", "server.metering"},
     "server.logs": set(),
     "server.metrics": {"", "protocol", "server.engine", "server.hub"},
     "server.node": {"protocol", "server"},
@@ -102,6 +103,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.occupancy": ENGINE | {"server.deadlines", "server.eager", "server.webhooks"},
     "server.session": ENGINE
     | {
+        "server.broadcast",
         "server.deadlines",
         "server.eager",
         "server.frames",
@@ -111,7 +113,8 @@ ALLOWED: dict[str, set[str]] = {
         "server.signin",
         "server.webhooks",
     },
-    "server.signin": ENGINE | {"server.hub", "server.occupancy"},
+    "server.ring": set(),
+    "server.signin": ENGINE | {"server.broadcast", "server.hub", "server.occupancy"},
     "server.upgrade": set(),
     "server.webhooks": ENGINE | {"server.webhooks"},
     "server.webhooks.assembly": {

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import socket
 from typing import Any
 
 import pytest
@@ -10,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.protocol.events import Event
-from oyez.server.hub import Hub, Writer
+from oyez.server.broadcast import Writer
+from oyez.server.hub import Hub
 from oyez.server.metering import Metering
 
 
@@ -230,56 +230,6 @@ async def test_nothing_is_kept_of_sockets_that_have_gone() -> None:
     hub.remove("1", "a", client)
 
     assert (len(hub), hub.sockets, hub.channels) == (0, {}, {})
-
-
-class Piped(Client):
-    """A client on a real socket that takes little; what it does not take is queued here."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.peer, self.ours = socket.socketpair()
-        self.ours.setblocking(False)
-        self.ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
-        self.descriptor = self.ours.fileno()
-
-    def get_write_buffer_size(self) -> int:
-        return sum(map(len, self.writes))
-
-    def received(self) -> bytes:
-        """Everything so far, in the order the client sees it."""
-        self.ours.close()
-        with self.peer:
-            stream = b""
-            while part := self.peer.recv(65536):
-                stream += part
-        return stream + b"".join(self.writes)
-
-
-async def test_what_a_socket_does_not_take_is_queued_behind_what_it_took() -> None:
-    hub, piped, plain = Hub(Metering()), Piped(), Client()
-    hub.hold("1", "a", piped)
-    hub.release("1", "a", piped, piped.descriptor)
-    subscribe(hub, "a", plain)
-
-    for number in range(20):
-        hub.deliver("1", Event("e", "a", f"{number}" * 1000))
-        await asyncio.sleep(0)
-
-    assert piped.writes
-    assert piped.received() == b"".join(plain.writes)
-
-
-async def test_a_broken_socket_is_left_to_its_transport() -> None:
-    hub, piped = Hub(Metering()), Piped()
-    hub.hold("1", "a", piped)
-    hub.release("1", "a", piped, piped.descriptor)
-    piped.peer.close()
-
-    hub.deliver("1", Event("e", "a", "x"))
-    await asyncio.sleep(0)
-
-    assert piped.data() == ["x"]
-    piped.ours.close()
 
 
 CHANNELS = "abc"

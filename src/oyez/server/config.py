@@ -20,6 +20,7 @@ from pydantic_settings import (
 )
 
 from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
+from oyez.server.broadcast import Way
 from oyez.server.logs import LogFormat
 
 __all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load", "without_password"]
@@ -177,6 +178,13 @@ class Settings(BaseSettings):
     )
     transport: Literal["uvloop", "aiofastnet", "asyncio"] = Field(
         default="uvloop", description="How bytes are moved; aiofastnet needs the extra `fast`."
+    )
+    broadcast: Way = Field(
+        default="auto",
+        description=(
+            "How an event is written to many sockets: `io_uring` (Linux) or a `write` for each; "
+            "`auto` is the first one that may be used."
+        ),
     )
     backlog: Annotated[int, Field(ge=1)] = Field(
         default=4096, description="Connections the kernel holds before they are accepted."

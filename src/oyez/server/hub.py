@@ -10,30 +10,20 @@ affair: the transport tells the WebSocket, and the WebSocket closes.
 """
 
 import asyncio
-import os
 from collections.abc import Iterator
 from typing import Protocol
 
 from oyez.protocol.errors import CloseCode
 from oyez.protocol.events import Event
 from oyez.protocol.messages import TERMINATION, event_text
+from oyez.server.broadcast import Broadcast, Writer, write_to_each
 from oyez.server.frames import text_frame
 from oyez.server.metering import Metering, Usage
 
-__all__ = ["Hub", "Socket", "Writer"]
+__all__ = ["Hub", "Socket"]
 
 _LOOKBACK = 16  # runs to compare before a new one is simply opened
 _RUN_BYTES = 262_144  # bytes that one run may join, so that one write stays bounded
-
-
-class Writer(Protocol):
-    """Where bytes go: an asyncio transport, or anything else with these methods."""
-
-    def write(self, data: bytes) -> None:
-        """Queue ``data``; never raises and never waits."""
-
-    def get_write_buffer_size(self) -> int:
-        """Bytes that are queued."""
 
 
 class Socket(Protocol):
@@ -93,10 +83,12 @@ class Hub:
         sockets: app id to socket id to socket; the only record of who is connected.
         channels: (app id, channel name) to its local subscribers.
         metering: where deliveries and the most connections at once are counted.
+        broadcast: writes an event to the subscribers of a channel.
     """
 
     def __init__(self, metering: Metering) -> None:
         self.metering = metering
+        self.broadcast: Broadcast = write_to_each
         self.sockets: dict[str, dict[str, Socket]] = {}
         self.channels: dict[tuple[str, str], Channel] = {}
         self._runs: list[_Run] = []
@@ -208,7 +200,7 @@ class Hub:
             frames = run.frames
             data = frames[0] if len(frames) == 1 else b"".join(frames)
             if run.skips is None:
-                _write_to_all(channel.subscribers, data)
+                self.broadcast(channel.subscribers, data)
             else:
                 self._write_with_skips(run, data, run.skips)
             for writer, held in channel.held.items():
@@ -253,26 +245,6 @@ class Hub:
                 writer.write(data)
             elif rest := _without(run, writer, data):
                 writer.write(rest)
-
-
-def _write_to_all(subscribers: dict[Writer, int], data: bytes) -> None:
-    """The innermost loop of the server: one system call per subscriber and little else.
-
-    A transport with nothing queued is bypassed: ``os.write`` on its socket takes half the time of
-    its ``write``. What the socket does not take, and every error, is left to the transport.
-    """
-    send, size = os.write, len(data)
-    for writer, descriptor in subscribers.items():
-        if descriptor < 0 or writer.get_write_buffer_size():
-            writer.write(data)
-            continue
-        try:
-            sent = send(descriptor, data)
-        except OSError:
-            writer.write(data)
-        else:
-            if sent < size:
-                writer.write(data[sent:])
 
 
 def _without(run: _Run, writer: Writer, data: bytes) -> bytes:

@@ -20,6 +20,7 @@ from oyez.protocol.messages import Member
 from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
+from oyez.server.broadcast import broadcasting, write_to_each
 from oyez.server.config import SAMPLE_SECRET, Settings, without_password
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
@@ -181,6 +182,8 @@ class Node:
     async def running(self) -> AsyncIterator[None]:
         """Serve while the context is open, drain when it is left."""
         async with contextlib.AsyncExitStack() as stack:
+            self.hub.broadcast = stack.enter_context(broadcasting(self.settings.broadcast))
+            stack.callback(setattr, self.hub, "broadcast", write_to_each)
             await stack.enter_async_context(self.engine)
             if self.webhooks is not None:
                 await stack.enter_async_context(self.webhooks)
@@ -337,6 +340,7 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 apps=[app.id for app in node.apps],
                 engine=without_password(node.settings.engine),
                 transport=node.settings.transport,
+                broadcast="write" if node.hub.broadcast is write_to_each else "io_uring",
                 tls=node.settings.tls_certificate is not None,
                 file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )

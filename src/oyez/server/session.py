@@ -19,10 +19,11 @@ from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, R
 from oyez.protocol.errors import CloseCode, Refusal
 from oyez.protocol.events import Event
 from oyez.server import eager
+from oyez.server.broadcast import Writer
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined
 from oyez.server.frames import text_frame
-from oyez.server.hub import Hub, Writer
+from oyez.server.hub import Hub
 from oyez.server.metrics import Counters
 from oyez.server.occupancy import Announcer
 from oyez.server.signin import SignedIn

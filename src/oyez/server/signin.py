@@ -9,8 +9,9 @@ from oyez.protocol import messages
 from oyez.protocol.app import App
 from oyez.protocol.authorization import User
 from oyez.protocol.channels import connections_of, watchers_of
+from oyez.server.broadcast import Writer
 from oyez.server.engine import Engine, Joined
-from oyez.server.hub import Hub, Writer
+from oyez.server.hub import Hub
 from oyez.server.occupancy import tell_watchers
 
 __all__ = ["SignedIn"]
