@@ -88,7 +88,7 @@ def launch(*arguments: str, environment: dict[str, str] | None = None) -> Runnin
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **(environment or {})},
+        env={"OYEZ_LOG_LEVEL": "debug", **os.environ, **(environment or {})},
     )
     server = RunningServer(process)
     server._reader = threading.Thread(target=server._read_log, daemon=True)

@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.http_response",
         "server.metering",
         "server.metrics",
+        "server.routes",
     },
     "server.app_settings": PROTOCOL,
     "server.apps": PROTOCOL,
@@ -111,10 +112,13 @@ ALLOWED: dict[str, set[str]] = {
         "server.metrics",
         "server.occupancy",
         "server.signin",
+        "server.turns",
         "server.webhooks",
     },
     "server.ring": set(),
+    "server.routes": PROTOCOL,
     "server.signin": ENGINE | {"server.broadcast", "server.hub", "server.occupancy"},
+    "server.turns": set(),
     "server.upgrade": set(),
     "server.webhooks": ENGINE | {"server.webhooks"},
     "server.webhooks.assembly": {
@@ -124,7 +128,12 @@ ALLOWED: dict[str, set[str]] = {
         "server.webhooks",
     },
     "server.workers": {"server"},
-    "server.websocket": {"server.deadlines", "server.descriptors", "server.frames"},
+    "server.websocket": {
+        "server.deadlines",
+        "server.descriptors",
+        "server.frames",
+        "server.turns",
+    },
     "server.welcome": ENGINE,
 }
 

@@ -102,6 +102,18 @@ def test_the_drain_sends_clients_away_with_4200_and_ends_well(start_server: Star
     keeping.close()
 
 
+def test_clients_that_leave_during_the_drain_do_not_stop_it(start_server: StartServer) -> None:
+    server = start_server("drain_seconds = 30")
+    clients = [accepted_socket(server) for _ in range(200)]
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_log("draining")
+    for client in clients:
+        client.close()
+
+    assert server.process.wait(10) == 0
+    server.wait_for_log("stopped")
+
+
 def test_while_draining_nobody_new_is_let_in_and_readiness_is_off(
     start_server: StartServer,
 ) -> None:

@@ -18,6 +18,7 @@ from oyez.server.hub import Hub
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters
 from oyez.server.session import Services, Session
+from oyez.server.turns import Turns
 from oyez.server.websocket import WebSocket, WebSocketLimits
 from tests.server.transport import Transport
 
@@ -53,11 +54,12 @@ class Client:
     def __init__(self, services: Services, socket_id: str) -> None:
         self.transport = Transport()
         self.socket_id = socket_id
-        self.websocket = WebSocket(cast(asyncio.Transport, self.transport), LIMITS, Deadlines(0))
+        transport = cast(asyncio.Transport, self.transport)
+        self.websocket = WebSocket(transport, LIMITS, Deadlines(0), Turns())
         connection = Connection(APP, socket_id, 7)
         session = Session(services, connection, self.websocket, client="test", peer="here")
         self.websocket.start(session)
-        session.open()
+        self.websocket.send(session.open())
 
     def send(self, event: str, data: object = None, **fields: object) -> None:
         text = json.dumps({"event": event, "data": data, **fields}).encode()

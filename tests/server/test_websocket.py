@@ -7,6 +7,7 @@ import pytest
 
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import EMPTY_PING, Opcode, frame
+from oyez.server.turns import Turns
 from oyez.server.websocket import WebSocket, WebSocketLimits
 from tests.server.transport import Transport
 
@@ -37,11 +38,21 @@ class Listener:
 class Connection:
     """A WebSocket with its doubles and its clock."""
 
-    def __init__(self, limits: WebSocketLimits = LIMITS, *, busy: bool = False) -> None:
+    def __init__(
+        self,
+        limits: WebSocketLimits = LIMITS,
+        *,
+        busy: bool = False,
+        partings: Turns | None = None,
+        plain: bool = False,
+    ) -> None:
         self.transport = Transport()
         self.deadlines = Deadlines(0)
         self.listener = Listener(busy=busy)
-        self.websocket = WebSocket(cast(asyncio.Transport, self.transport), limits, self.deadlines)
+        transport = cast(asyncio.Transport, self.transport)
+        self.websocket = WebSocket(transport, limits, self.deadlines, partings or Turns())
+        if plain:
+            self.websocket.descriptor = 0
         self.websocket.start(self.listener)
 
     def at(self, second: float) -> None:
@@ -158,3 +169,30 @@ async def test_a_peer_that_does_not_read_is_closed_in_the_next_turn() -> None:
     assert connection.listener.ended == []
     await turns(1)
     assert connection.listener.ended == [4100]
+
+
+async def test_a_connection_that_is_lost_is_not_written_to() -> None:
+    """Whoever still has it may close it or send to it; uvloop raises for a write to it."""
+    connection = Connection()
+    connection.websocket.connection_lost(None)
+    connection.websocket.close(4200, "bye")
+    connection.websocket.send(b"late")
+
+    assert connection.transport.stream == b""
+
+
+async def test_peers_that_hang_up_at_once_are_closed_a_few_in_each_turn() -> None:
+    partings = Turns(per_turn=2)
+    connections = [Connection(partings=partings, plain=True) for _ in range(5)]
+
+    assert all(connection.websocket.eof_received() for connection in connections)
+    closed = []
+    for _ in range(3):
+        await asyncio.sleep(0)
+        closed.append(sum(connection.transport.aborted for connection in connections))
+
+    assert closed == [2, 4, 5]
+
+
+async def test_over_tls_a_peer_that_hangs_up_is_closed_by_the_transport() -> None:
+    assert not Connection().websocket.eof_received()

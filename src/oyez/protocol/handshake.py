@@ -4,6 +4,7 @@ The checks that need no knowledge of apps, in the order of spec ``websocket-prot
 """
 
 import re
+from functools import lru_cache
 from urllib.parse import parse_qs, unquote
 
 import msgspec
@@ -31,6 +32,7 @@ class Hello(msgspec.Struct, frozen=True):
     client: str
 
 
+@lru_cache(maxsize=128)  # most clients of an app say the same
 def read_hello(path: str, query: str) -> Hello:
     """Read ``/app/{key}?protocol=7&client=js&version=8.6.0``.
 

@@ -6,7 +6,6 @@ parameters, execution. This is one of the two files where protocol errors become
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from urllib.parse import unquote_to_bytes
 
 import msgspec
 import structlog
@@ -41,6 +40,7 @@ from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
 from oyez.server.metering import Metering
 from oyez.server.metrics import Ready
+from oyez.server.routes import NOT_FOUND, Routes
 
 __all__ = ["Api", "error_response"]
 
@@ -50,8 +50,6 @@ _EMPTY = Response(200, b"{}")
 _NO_CONTENT = Response(204)
 _ACCEPTED = Response(202)
 _HEALTHY = Response(200, b'{"health":"OK"}')
-_API = (b"apps", b"users")
-_NOT_FOUND = "404 NOT FOUND"
 _CORS = (
     (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
     (
@@ -78,7 +76,6 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Call], Awaitable[Response]]
-Route = tuple[bytes, Handler]
 
 
 def error_response(status: int, message: str) -> Response:
@@ -114,17 +111,16 @@ class Api:
         self._fallbacks = fallbacks
         self._prefix = prefix.encode()
         self._origins = frozenset(origin.encode() for origin in cors_origins)
-        self._routes: dict[bytes, Route] = {
-            b"events": (b"POST", self._publish),
-            b"batch_events": (b"POST", self._publish_batch),
-            b"channels": (b"GET", self._channels),
-        }
-        self._named_routes: dict[tuple[bytes, bytes], Route] = {
-            (b"channels", b""): (b"GET", self._channel),
-            (b"channels", b"users"): (b"GET", self._users),
-            (b"channels", b"events"): (b"POST", self._publish_deprecated),
-            (b"channels", b"stats"): (b"GET", self._channel_stats),
-            (b"users", b"terminate_connections"): (b"POST", self._terminate),
+        self._routes = Routes(self._prefix, [app.id for app in apps])
+        self._handlers: dict[bytes, Handler] = {
+            b"events": self._publish,
+            b"batch_events": self._publish_batch,
+            b"channels": self._channels,
+            b"channels/-": self._channel,
+            b"channels/-/users": self._users,
+            b"channels/-/events": self._publish_deprecated,
+            b"channels/-/stats": self._channel_stats,
+            b"users/-/terminate_connections": self._terminate,
         }
 
     async def handle(self, request: Request) -> Response:
@@ -144,16 +140,15 @@ class Api:
 
     def _find(self, request: Request) -> Response | tuple[Handler, Call]:
         """Who answers a request, and the call as it was verified; or the answer itself."""
-        path = request.path
-        if self._prefix and path.startswith(self._prefix):
-            path = path[len(self._prefix) :]
-        segments = path.split(b"/")[1:]
-        if len(segments) < 3 or segments[0] not in _API or request.method == b"OPTIONS":
-            return self._outside(request, path)
-        (method, handler), name = self._route(segments)
+        if request.method == b"OPTIONS":
+            return self._outside(request)
+        target = self._routes.find(request.path)
+        if target is None:
+            return self._outside(request)
+        call, method, app_id, name = target
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
-        app = self._find_app(segments, request.query)
+        app = self._find_app(app_id, request.query)
         signed = SignedRequest(
             request.method, request.path, request.query, request.body, self._prefix
         )
@@ -165,42 +160,22 @@ class Api:
         most = app.limits.http_request_body
         if len(request.body) > most:
             raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
-        return handler, Call(app, query, request.body, name)
+        return self._handlers[call], Call(app, query, request.body, name)
 
-    def _find_app(self, segments: list[bytes], query: bytes) -> App:
-        """The app in the path; the Python library's short path has it in the key only (3.10)."""
-        if segments[0] == b"users":
+    def _find_app(self, app_id: str | None, query: bytes) -> App:
+        if app_id is None:
             app = self._apps.by_key(key_of(query))
             if app is None:
                 raise Unauthorized("Unknown auth_key")
             return app
-        app_id = segments[1].decode("latin-1")
         found = self._apps.by_id(app_id)
         if found is None:
             raise NotFound(f"App {app_id[:40]} not found")
         return found
 
-    def _route(self, segments: list[bytes]) -> tuple[Route, str]:
-        """Find the handler; each segment is decoded by itself, so ``%2F`` makes no new one."""
-        found: Route | None = None
-        name = b""
-        if segments[0] == b"users":
-            segments = [b"apps", b"", *segments]
-        if len(segments) == 3:
-            found = self._routes.get(segments[2])
-        elif len(segments) in (4, 5):
-            action = segments[4] if len(segments) == 5 else b""
-            found = self._named_routes.get((segments[2], action))
-            name = unquote_to_bytes(segments[3])
-        if found is None:
-            raise NotFound(_NOT_FOUND)
-        try:
-            return found, name.decode()
-        except UnicodeDecodeError:
-            raise BadRequest(f"Invalid path: {shown(name)} is not UTF-8") from None
-
-    def _outside(self, request: Request, path: bytes) -> Response:
+    def _outside(self, request: Request) -> Response:
         """What is not signed: fallback transports, preflights, health."""
+        path = self._routes.bare(request.path)
         if path.startswith((b"/app/", b"/pusher/")):
             response = self._fallbacks(request)
             if response is not None:
@@ -208,7 +183,7 @@ class Api:
         if request.method == b"OPTIONS":
             return _NO_CONTENT
         if path not in (b"/up", b"/healthz", b"/readyz"):
-            raise NotFound(_NOT_FOUND)
+            raise NotFound(NOT_FOUND)
         if request.method not in (b"GET", b"HEAD"):
             raise MethodNotAllowed("GET")
         if path == b"/readyz" and not self._node.ready:

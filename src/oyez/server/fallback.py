@@ -108,7 +108,7 @@ class Fallbacks:
         socket = self._sockets[address] = FallbackSocket(self, address, guest)
         session = self.gate.session(guest, socket, "http")
         socket.start(session)
-        session.open()
+        socket.send(session.open())
         return socket
 
 

@@ -96,19 +96,21 @@ class Gate:
         except UpgradeRefused as refused:
             body = messages.compact({"error": str(refused), "code": refused.status})
             return Response(refused.status, body, headers=_WHAT_WE_SPEAK)
-        transport.write(head)
         path = request.path.decode("latin-1").removeprefix(self._prefix)
         try:
             guest = self.admit(request, path)
         except ConnectionClosed as refusal:
-            websocket = WebSocket(transport, _REFUSED, self._deadlines)
+            websocket = WebSocket(transport, _REFUSED, self._deadlines, self._services.partings)
             websocket.start(Dismissed())
+            transport.write(head)
             websocket.close(refusal.code, refusal.reason)
             return None
-        websocket = WebSocket(transport, self._limits[guest.app.id], self._deadlines)
+        websocket = WebSocket(
+            transport, self._limits[guest.app.id], self._deadlines, self._services.partings
+        )
         session = self.session(guest, websocket, _peer(transport))
         websocket.start(session)
-        session.open()
+        websocket.send(head + session.open())
         return None
 
     def admit(self, request: Request, path: str) -> Guest:

@@ -5,7 +5,7 @@ What a request means is for the callables given in `HttpServer`. Times are bound
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -36,7 +36,7 @@ class HttpServer:
         handle: answers a request and handles its own errors.
         upgrade: takes over the transport of a WebSocket request and returns None, or refuses.
         refuse: makes the answer for a request that broke a rule of HTTP: status and sentence.
-        count: told the status of each answer.
+        answers: how many there were, by status.
         trust_proxy: whether ``X-Forwarded-Proto`` is believed.
         draining: when set, every answer closes its connection.
     """
@@ -44,7 +44,7 @@ class HttpServer:
     handle: Callable[[Request], Coroutine[Any, Any, Response]]
     upgrade: Callable[[Request, asyncio.Transport], Response | None]
     refuse: Callable[[int, str], Response]
-    count: Callable[[int], None]
+    answers: Counter[int]
     limits: HttpLimits
     deadlines: Deadlines
     trust_proxy: bool = False
@@ -223,7 +223,7 @@ class HttpConnection(asyncio.Protocol):
     def _respond(self, request: Request, response: Response) -> None:
         transport, server = self._transport, self._server
         self._answering = False
-        server.count(response.status)
+        server.answers[response.status] += 1
         if transport is None or transport.is_closing():
             return
         if response.stream is not None:
@@ -231,7 +231,7 @@ class HttpConnection(asyncio.Protocol):
             return
         keep_alive = request.keep_alive and not server.draining
         usual = response.status == 200 and not response.headers and keep_alive
-        if usual and b"connection" not in request.headers:
+        if usual and not request.asks_to_keep:
             body = b"" if request.method == b"HEAD" else response.body
             answer = b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body)
             write_directly(transport, self._descriptor, answer)
@@ -352,3 +352,4 @@ class HttpConnection(asyncio.Protocol):
         self._server.connections.discard(self)
         self._transport = None
         self._waiting.clear()
+        self._reader.close()

@@ -56,6 +56,7 @@ class Phase(Enum):
     BETWEEN = auto()
 
 
+_NO_PARSER = httptools.HttpRequestParser(object())
 _NEW, _HEAD, _BODY, _BETWEEN = Phase  # looking a member up costs 80 ns in Python 3.11
 
 
@@ -69,12 +70,30 @@ class Request:
         headers: names in lower case; repeated ones are joined with commas.
         secure: whether it came over TLS, to us or to a proxy that is trusted.
         upgraded: what followed a request for a WebSocket in the same packet; else None.
+        keep_alive: whether the client expects the connection to stay open.
+        asks_to_keep: whether it has to be told so, as HTTP/1.0 demands.
     """
 
-    __slots__ = ("body", "headers", "keep_alive", "method", "path", "query", "secure", "upgraded")
+    __slots__ = (
+        "asks_to_keep",
+        "body",
+        "headers",
+        "keep_alive",
+        "method",
+        "path",
+        "query",
+        "secure",
+        "upgraded",
+    )
 
     def __init__(
-        self, method: bytes, target: bytes, headers: dict[bytes, bytes], keep_alive: bool
+        self,
+        method: bytes,
+        target: bytes,
+        headers: dict[bytes, bytes],
+        *,
+        keep_alive: bool,
+        asks_to_keep: bool = False,
     ) -> None:
         self.method = method
         if target[:1] != b"/" and b"://" in target:  # absolute form (RFC 9112 3.2.2)
@@ -82,6 +101,7 @@ class Request:
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.keep_alive = keep_alive
+        self.asks_to_keep = asks_to_keep
         self.body = b""
         self.secure = False
         self.upgraded: bytes | None = None
@@ -100,6 +120,7 @@ class RequestReader:
         "_head_limit",
         "_headers",
         "_limits",
+        "_packet",
         "_parser",
         "_request",
         "_size",
@@ -120,7 +141,8 @@ class RequestReader:
         self._request: Request | None = None
         self._body: list[bytes] = []
         self._size = 0  # of the head, then of the body, as far as it is parsed
-        self._wire_size = 0  # of the head, then of the body, as it arrived
+        self._wire_size = 0  # of the head, then of the body, as it arrived in earlier packets
+        self._packet = 0
 
     @property
     def awaits_continue(self) -> bool:
@@ -139,6 +161,7 @@ class RequestReader:
             HttpRefused: the answer to give; the reader must not be used again.
         """
         was, already = self.phase, len(self.complete)
+        self._packet = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -164,6 +187,10 @@ class RequestReader:
             if self._wire_size > self._limits.head + self._size * _CHUNK_OVERHEAD:
                 raise HttpRefused(400, "Request body has more padding than content")
 
+    def close(self) -> None:
+        """Nothing more is read: lets go of the parser, which refers back to this reader."""
+        self._parser = _NO_PARSER
+
     # What the parser calls.
 
     def on_message_begin(self) -> None:
@@ -183,24 +210,21 @@ class RequestReader:
             raise HttpRefused(431, self._head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header, or one trailer, which is dropped."""
-        if self.phase is _BODY:
-            return
-        self._size += len(name) + len(value) + 4
-        if self._size > self._head_limit:
-            raise HttpRefused(431, self._head_too_large())
-        name = name.lower()
-        before = self._headers.get(name)
-        if before is None:
-            self._headers[name] = value
+        """One header; or one trailer, which goes to a dictionary that nobody has any more."""
+        headers, name = self._headers, name.lower()
+        if name not in headers:
+            headers[name] = value
         elif name == b"host":
             raise HttpRefused(400, "More than one Host header")  # RFC 9112 3.2
         else:
-            self._headers[name] = before + b", " + value
+            headers[name] += b", " + value
+            self._size += len(name) + 2  # what its line has more than was added
 
     def on_headers_complete(self) -> None:
         """The head is complete: everything about the body that can be decided is decided here."""
         parser, headers = self._parser, self._headers
+        if self._wire_size + self._packet > self._head_limit:  # else it cannot be too large
+            self._check_head()
         version = parser.get_http_version()
         if version not in _VERSIONS:
             raise HttpRefused(505, f"HTTP version {version} is not supported")
@@ -214,9 +238,22 @@ class RequestReader:
         method = parser.get_method()
         if method == b"CONNECT":
             raise HttpRefused(405, "405 METHOD NOT ALLOWED")
-        self._request = Request(method, self._target, headers, parser.should_keep_alive())
+        keep_alive = parser.should_keep_alive()
+        self._request = Request(
+            method,
+            self._target,
+            headers,
+            keep_alive=keep_alive,
+            asks_to_keep=keep_alive and version == "1.0",
+        )
         self.phase = _BODY
+        self._headers = {}
         self._size = self._wire_size = 0
+
+    def _check_head(self) -> None:
+        size = self._size + sum(len(name) + len(self._headers[name]) + 4 for name in self._headers)
+        if size > self._head_limit:
+            raise HttpRefused(431, self._head_too_large())
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""

@@ -77,8 +77,8 @@ def encode(response: Response, date: bytes, request: Request, *, keep_alive: boo
     body, connection, extra = response.body, b"", b""
     if not keep_alive:
         connection = _CLOSE
-    elif request.headers.get(b"connection", b"").lower() == b"keep-alive":
-        connection = b"\r\nConnection: keep-alive"  # HTTP/1.0 clients wait for it
+    elif request.asks_to_keep:
+        connection = b"\r\nConnection: keep-alive"
     if response.headers:
         extra = b"".join([b"\r\n%b: %b" % header for header in response.headers])
     if response.status == _NO_CONTENT:

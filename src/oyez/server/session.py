@@ -27,6 +27,7 @@ from oyez.server.hub import Hub
 from oyez.server.metrics import Counters
 from oyez.server.occupancy import Announcer
 from oyez.server.signin import SignedIn
+from oyez.server.turns import Turns
 
 if TYPE_CHECKING:  # it brings in SQLAlchemy, which only those pay for who use webhooks
     from oyez.server.webhooks import Webhooks
@@ -35,6 +36,7 @@ __all__ = ["ClientSocket", "Services", "Session"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
+_FIRST_OF_OURS = 4000  # close codes from here on say that something is wrong
 _ERROR_BEFORE_CLOSE = 6  # protocol versions below this are told by event why they are closed
 
 
@@ -44,6 +46,7 @@ class Services:
 
     Attributes:
         tasks: work of sessions that waits for the engine; the node waits for it at the end.
+        partings: closes the connections of clients that have gone.
     """
 
     hub: Hub
@@ -52,6 +55,7 @@ class Services:
     deadlines: Deadlines
     webhooks: "Webhooks | None" = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    partings: Turns = field(default_factory=Turns)
     announcer: Announcer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -122,17 +126,17 @@ class Session:
         self._opened_at = time.monotonic()
         self._closed = False
 
-    def open(self) -> None:
-        """Enter the hub and greet the client."""
+    def open(self) -> bytes:
+        """Enter the hub; the frame that greets the client."""
         connection = self._connection
         self._services.hub.connect(connection.app.id, connection.socket_id, self)
         self._services.counters.opened += 1
         timeout = connection.app.limits.activity_timeout
-        self._send(messages.connection_established(connection.socket_id, timeout))
         if connection.app.authorized_connections:
             deadlines = self._services.deadlines
             allowed = connection.app.limits.authorized_connections_timeout
             deadlines.set(self, deadlines.now + allowed)
+        return text_frame(messages.connection_established(connection.socket_id, timeout))
 
     def expire(self, now: float) -> float | None:
         """The time to be authorized is over (spec ``websocket-protocol.md`` 12.5)."""
@@ -168,7 +172,8 @@ class Session:
         if self._signed_in is not None:
             self._signed_in.withdraw()
         eager.run(self._leave_all(), _done, services.tasks)
-        log.info(
+        ordinary = code < _FIRST_OF_OURS
+        (log.debug if ordinary else log.info)(
             "connection closed",
             app_id=connection.app.id,
             socket_id=connection.socket_id,

@@ -11,7 +11,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from oyez.server.deadlines import Deadlines
-from oyez.server.descriptors import plain_socket
+from oyez.server.descriptors import plain_socket, write_directly
 from oyez.server.frames import (
     EMPTY_PING,
     FrameError,
@@ -21,6 +21,7 @@ from oyez.server.frames import (
     frame,
     read_close,
 )
+from oyez.server.turns import Turns
 
 __all__ = ["Listener", "WebSocket", "WebSocketLimits"]
 
@@ -68,14 +69,18 @@ class WebSocketLimits:
 class _State(Enum):
     OPEN = auto()
     CLOSING = auto()  # our close frame is sent, the peer's is awaited
-    FAILED = auto()  # the peer broke the protocol; what it still sends is thrown away
+    FAILED = auto()  # the peer broke the protocol, or is gone; what it still sends is thrown away
 
 
 _OPEN, _CLOSING, _FAILED = _State  # looking a member up costs 80 ns in Python 3.11
 
 
 class WebSocket(asyncio.Protocol):
-    """The server's end of one WebSocket, from the moment the handshake is answered."""
+    """The server's end of one WebSocket, from the moment the handshake is answered.
+
+    Args:
+        partings: closes connections whose client has gone.
+    """
 
     __slots__ = (
         "_deadlines",
@@ -83,6 +88,7 @@ class WebSocket(asyncio.Protocol):
         "_limits",
         "_listener",
         "_messages",
+        "_partings",
         "_paused",
         "_probed_at",
         "_reader",
@@ -95,13 +101,18 @@ class WebSocket(asyncio.Protocol):
     )
 
     def __init__(
-        self, transport: asyncio.Transport, limits: WebSocketLimits, deadlines: Deadlines
+        self,
+        transport: asyncio.Transport,
+        limits: WebSocketLimits,
+        deadlines: Deadlines,
+        partings: Turns,
     ) -> None:
         self.writer = transport
         self.descriptor = plain_socket(transport)
         self.bucket = 0
         self._limits = limits
         self._deadlines = deadlines
+        self._partings = partings
         self._reader = FrameReader(limits.message)
         self._listener: Listener | None = None
         self._state = _OPEN
@@ -122,7 +133,7 @@ class WebSocket(asyncio.Protocol):
     def send(self, data: bytes) -> None:
         """Send a ready frame; nothing happens once closing has begun."""
         if self._state is _OPEN:
-            self.writer.write(data)
+            write_directly(self.writer, self.descriptor, data)
 
     def close(self, code: int, reason: str) -> None:
         """Begin the closing handshake, and end it after a while whatever the peer does."""
@@ -161,8 +172,16 @@ class WebSocket(asyncio.Protocol):
             self.close, _SLOW_CONSUMER, "Too slow to keep up with its channels"
         )
 
+    def eof_received(self) -> bool:
+        """The peer has hung up. Thousands may do so at once, and each close takes its time."""
+        if self.descriptor < 0:
+            return False  # TLS cannot be half open: closed at once
+        self._partings.add(self.writer.close)
+        return True
+
     def connection_lost(self, exc: Exception | None) -> None:
-        """The transport is gone."""
+        """The transport is gone, and must not be written to any more."""
+        self._state = _FAILED
         self._deadlines.discard(self)
         self._end(_ABNORMAL, "Connection lost")
 

@@ -1,0 +1,44 @@
+"""Work spread over turns of the event loop."""
+
+import asyncio
+
+from oyez.server.turns import Turns
+
+
+async def test_a_burst_is_done_in_order_and_a_little_at_a_time() -> None:
+    turns, done = Turns(per_turn=3), []
+
+    for number in range(7):
+        turns.add(lambda number=number: done.append(number))  # type: ignore[misc]
+    seen = []
+    for _ in range(4):
+        await asyncio.sleep(0)
+        seen.append(len(done))
+
+    assert seen == [3, 6, 7, 7]
+    assert done == list(range(7))
+
+
+async def test_what_a_job_adds_comes_after_it() -> None:
+    turns, done = Turns(per_turn=3), []
+
+    def job() -> None:
+        done.append("first")
+        turns.add(lambda: done.append("second"))
+
+    turns.add(job)
+    for _ in range(3):
+        await asyncio.sleep(0)
+
+    assert done == ["first", "second"]
+
+
+async def test_it_starts_again_after_a_rest() -> None:
+    turns, done = Turns(), []
+
+    for number in range(2):
+        turns.add(lambda number=number: done.append(number))  # type: ignore[misc]
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    assert done == [0, 1]
