@@ -25,7 +25,7 @@
  * The server: [--dialect NAME] of dialect.c; [--key APP-KEY]; [--tls] for the subscribers; [--body TEXT],
  * the body that a successful publish is answered with ("*": any); [--reconnect] for a server that closes
  * an HTTP connection after each answer. [--fresh] publishes over a new connection each time. [--sleep]
- * sleeps whenever there is nothing to read (loop.h says why it does not).
+ * sleeps soon when there is nothing to read (loop.h says why it does not).
  *
  * All but sink print {"ready":…}, then take their orders, one a line on standard input, and answer each
  * with one line of JSON; the process that measures the server's CPU can so sample it exactly before and

@@ -12,6 +12,7 @@
 enum {
     EVENTS_MAX = 512,
     AWAKE_US = 20000,
+    AWAKE_FOR_A_MOMENT_US = 200, /* longer than the pause between two deliveries of one event */
 };
 
 int sleeps;
@@ -48,18 +49,19 @@ static int sleep_for_events(struct epoll_event *events, double for_us)
 }
 
 /*
- * Waits for something to read, without sleeping until AWAKE_US have passed (see `sleeps`), and no
- * longer than until then; a negative time stands for any.
+ * Waits for something to read, without sleeping for a while (see `sleeps`), and no longer than until
+ * then; a negative time stands for any.
  */
 static int wait_for_events(struct epoll_event *events, double until_us)
 {
     int ready = epoll_wait(loop, events, EVENTS_MAX, 0);
+    double awake_us = sleeps ? AWAKE_FOR_A_MOMENT_US : AWAKE_US;
     double began, now, left;
 
     if (ready)
         return ready;
     began = now = microseconds();
-    while (!ready && !sleeps && now - began < AWAKE_US && (until_us < 0 || now < until_us)) {
+    while (!ready && now - began < awake_us && (until_us < 0 || now < until_us)) {
         ready = epoll_wait(loop, events, EVENTS_MAX, 0);
         now = microseconds();
     }

@@ -8,10 +8,11 @@
 #include "wire.h"
 
 /*
- * Whether to sleep as soon as there is nothing to read. Without it the loop goes on asking for a while:
+ * Whether to sleep soon when there is nothing to read. Without it the loop goes on asking for a while:
  * a receiver that sleeps has to be woken by the kernel in the middle of the server's send(), which on
  * a virtual machine costs more than the send itself, and which a server talking to other machines
- * never pays. Whether a receiver falls asleep between two deliveries depends on a hair.
+ * never pays. Whether a receiver falls asleep between two deliveries depends on a hair. So even one
+ * that sleeps stays awake for a moment, until an event has reached everybody.
  */
 extern int sleeps;
 

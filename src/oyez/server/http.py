@@ -9,7 +9,6 @@ from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from email.utils import formatdate
-from functools import partial
 from typing import Any, cast
 
 from oyez.server import eager
@@ -70,6 +69,7 @@ class HttpConnection(asyncio.Protocol):
     """The server's end of one HTTP connection."""
 
     __slots__ = (
+        "_answered",
         "_answering",
         "_closed",
         "_descriptor",
@@ -96,6 +96,7 @@ class HttpConnection(asyncio.Protocol):
         self._unread = b""  # of a large packet
         self._refused: HttpRefused | None = None  # the answer after the last request
         self._answering = False
+        self._answered: Request | None = None  # the request whose answer takes a while
         self._write_paused = False
         self._descriptor = -1
         self._closed = False  # nothing is read any more
@@ -213,11 +214,13 @@ class HttpConnection(asyncio.Protocol):
             self._upgrade(request, request.upgraded)
             return
         self._answering = True
-        later = partial(self._respond_later, request)
-        response = eager.run(self._server.handle(request), later, self._server.tasks)
+        server = self._server
+        response = eager.run(server.handle(request), self._respond_later, server.tasks)
         if response is not None:
             self._respond(request, response)
-        elif self._transport is not None:
+            return
+        self._answered = request
+        if self._transport is not None:
             self._transport.pause_reading()
 
     def _respond(self, request: Request, response: Response) -> None:
@@ -241,9 +244,11 @@ class HttpConnection(asyncio.Protocol):
         if not keep_alive:
             self._finish(transport)
 
-    def _respond_later(self, request: Request, response: Response) -> None:
-        self._respond(request, response)
-        self._proceed()
+    def _respond_later(self, response: Response) -> None:
+        request, self._answered = self._answered, None
+        if request is not None:
+            self._respond(request, response)
+            self._proceed()
 
     def _proceed(self) -> None:
         """Answer what came in behind, then the refusal if there was one, then read on."""

@@ -230,7 +230,8 @@ class RequestReader:
             raise HttpRefused(505, f"HTTP version {version} is not supported")
         if version == "1.1" and b"host" not in headers:
             raise HttpRefused(400, "Host header is missing")  # RFC 9112 3.2
-        if headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        coding = headers.get(b"transfer-encoding")
+        if coding is not None and coding.lower() != b"chunked":
             raise HttpRefused(501, "The only supported transfer coding is chunked")
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._limits.body:
