@@ -210,7 +210,9 @@ class RequestReader:
             raise HttpRefused(431, self._head_too_large())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; or one trailer, which goes to a dictionary that nobody has any more."""
+        """One header, or one trailer, which is dropped."""
+        if self._request is not None:
+            return
         headers, name = self._headers, name.lower()
         if name not in headers:
             headers[name] = value
@@ -219,6 +221,8 @@ class RequestReader:
         else:
             headers[name] += b", " + value
             self._size += len(name) + 2  # what its line has more than was added
+            if self._size + len(headers[name]) > self._head_limit:  # before joining gets slow
+                raise HttpRefused(431, self._head_too_large())
 
     def on_headers_complete(self) -> None:
         """The head is complete: everything about the body that can be decided is decided here."""
@@ -248,7 +252,6 @@ class RequestReader:
             asks_to_keep=keep_alive and version == "1.0",
         )
         self.phase = _BODY
-        self._headers = {}
         self._size = self._wire_size = 0
 
     def _check_head(self) -> None:
