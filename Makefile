@@ -1,4 +1,4 @@
-# Five targets; each runs on a machine that has Python 3.11+ and make (tests also: Node 20+).
+# Each target runs on a machine that has Python 3.11+ and make (tests also: Node 20+).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

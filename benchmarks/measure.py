@@ -29,7 +29,6 @@ class Plan:
     subscribers: tuple[int, ...] = (1, 1000)
     idle_rounds: int = 3
     idle_connections: int = 5000
-    receivers_sleep: bool = False  # loop.h says why not
 
 
 QUICK = Plan(rounds=3, round_s=0.3, idle_rounds=1, idle_connections=2000)
@@ -185,8 +184,7 @@ class Bench:
         return self._loadgen(mode, *app, *arguments)
 
     def _loadgen(self, *arguments: str) -> Program:
-        sleep = ("--sleep",) if self._plan.receivers_sleep else ()
-        return Program("loadgen", *arguments, *sleep, core=self._generator_core)
+        return Program("loadgen", *arguments, core=self._generator_core)
 
     def _loads(
         self, stack: contextlib.ExitStack, server: Server, mode: str, subscribers: int

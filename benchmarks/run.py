@@ -26,8 +26,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = QUICK if options.quick else Plan()
     if options.rounds:
         plan = replace(plan, rounds=options.rounds)
-    if options.sleeping_receivers:
-        plan = replace(plan, receivers_sleep=True)
     try:
         webhook_s = options.webhook_seconds or (QUICK_WEBHOOK_S if options.quick else WEBHOOK_S)
         text = _measure(plan, transport=options.transport, webhook_s=webhook_s)
@@ -59,8 +57,7 @@ def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
         webhooks,
         plan=plan,
         settings=f"transport {transport or 'default'}; server on core {server_core}, "
-        f"load generator on core {generator_core}, "
-        f"{'asleep' if plan.receivers_sleep else 'awake'} while it waits",
+        f"load generator on core {generator_core}, awake while it waits",
         stolen_percent=stolen_percent(before, processor_times()),
     )
 
@@ -98,11 +95,6 @@ def _parser() -> argparse.ArgumentParser:
         "--webhook-seconds", type=float, help="how long client events are sent in each section"
     )
     parser.add_argument("--transport", help="passed on to `oyez serve`")
-    parser.add_argument(
-        "--sleeping-receivers",
-        action="store_true",
-        help="let the load generator sleep: adds the cost of waking it to the server's",
-    )
     parser.add_argument("--write", action="store_true", help="put the tables into README.md")
     return parser
 
