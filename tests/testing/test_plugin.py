@@ -241,7 +241,7 @@ def test_output_logging_and_environment_are_left_alone(run: Run) -> None:
         before = signal.getsignal(signal.SIGTERM)
 
         def test_it(oyez_server, oyez_client, capsys, caplog):
-            caplog.set_level(logging.INFO, logger="oyez.server")
+            caplog.set_level(logging.DEBUG, logger="oyez.server")
             assert not structlog.is_configured()
             oyez_client.trigger("orders", "paid", {})
             connect(oyez_server)
