@@ -78,7 +78,7 @@ class Publisher:
             outcome = Outcome.ACCEPTED
         except OyezError as error:
             outcome = outcome_of(error)
-            if isinstance(error, ServerError) and error.status != 503:
+            if isinstance(error, ServerError) and error.status not in (503, 504):
                 self._around.history.oddities.append(f"{self._name} #{number}: {error}")
         finally:
             for record in records:

@@ -167,6 +167,30 @@ def test_without_redis_clients_stay_and_all_is_well_afterwards(
             assert not [x for x in server.log if x.get("level") in ("error", "critical")]
 
 
+def test_a_publish_whose_answer_does_not_come_is_not_said_to_be_refused(
+    node: Node, redis: RedisServer
+) -> None:
+    server = node()
+    with accepted(server) as ada:
+        ada.subscribe("news")
+        redis.pause()
+        try:
+            body = {"name": "e", "channel": "news", "data": "maybe"}
+            answer = call(server, "POST", "/events", body)
+            assert answer.status_code in (503, 504)  # a sign of life may have been under way
+            assert ("may have done" in answer.json()["error"]) == (answer.status_code == 504)
+            until(lambda: not ready(server))
+            assert call(server, "POST", "/events", body | {"data": "never"}).status_code == 503
+        finally:
+            redis.resume()
+        until(lambda: ready(server))
+        publish(server, "news", "surely")
+        received = [ada.receive("e")["data"]]
+        while received[-1] != "surely":
+            received.append(ada.receive("e")["data"])
+        assert received in (["surely"], *([["maybe", "surely"]] * (answer.status_code == 504)))
+
+
 def ready(server: RunningServer) -> bool:
     url = f"http://{server.host}:{server.admin_port}/readyz"
     return httpx2.get(url, trust_env=False).status_code == 200

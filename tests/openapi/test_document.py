@@ -60,7 +60,7 @@ def test_every_signed_operation_tells_all_refusals(operation: Operation) -> None
     _, method, described = operation
     expected = {"405"}
     if described.get("security") != []:
-        expected |= {"400", "401", "403", "503"} | ({"413"} if method == "POST" else set())
+        expected |= {"400", "401", "403", "503"} | ({"413", "504"} if method == "POST" else set())
 
     assert expected <= set(described["responses"])
 

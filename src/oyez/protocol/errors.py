@@ -10,7 +10,8 @@
     │   ├── NotFound            404
     │   ├── MethodNotAllowed    405, names what is allowed
     │   ├── PayloadTooLarge     413
-    │   └── Unavailable         503, says when to try again
+    │   ├── Unavailable         503, says when to try again; nothing was done
+    │   └── NoAnswer            504, it may have been done
     ├── Refusal                 a client's request is refused, its connection stays open
     └── ConnectionClosed        the connection is closed with a code
 
@@ -26,6 +27,7 @@ __all__ = [
     "ConnectionClosed",
     "Forbidden",
     "MethodNotAllowed",
+    "NoAnswer",
     "NotFound",
     "PayloadTooLarge",
     "ProtocolError",
@@ -120,6 +122,12 @@ class Unavailable(RequestError):
     def __init__(self, message: str = "Service unavailable", *, retry_after: int = 1) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class NoAnswer(RequestError):
+    """What the request asks for was passed on, and may have been done or not."""
+
+    status = 504
 
 
 class Refusal(ProtocolError):

@@ -16,6 +16,7 @@ from oyez.protocol.errors import (
     BadRequest,
     Forbidden,
     MethodNotAllowed,
+    NoAnswer,
     NotFound,
     PayloadTooLarge,
     RequestError,
@@ -35,7 +36,7 @@ from oyez.protocol.events import (
 from oyez.protocol.messages import compact, termination
 from oyez.protocol.requests import Query, SignedRequest, key_of, verify
 from oyez.server.apps import Apps
-from oyez.server.engine import Engine, EngineUnavailable, Occupancy
+from oyez.server.engine import Engine, EngineUnavailable, Occupancy, OutcomeUnknown
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
 from oyez.server.metering import Metering
@@ -132,7 +133,7 @@ class Api:
             response = self._refused(request, error)
         except EngineUnavailable as error:
             log.warning("engine away", error=str(error))
-            response = self._refused(request, Unavailable())
+            response = self._refused(request, _unavailable(request, error))
         except Exception:
             log.exception("bug in the HTTP API", path=request.path.decode("latin-1"))
             response = error_response(500, "Internal server error")
@@ -342,6 +343,13 @@ class Api:
             response.body,
             (*response.headers, (b"Access-Control-Allow-Origin", origin), *_CORS),
         )
+
+
+def _unavailable(request: Request, error: EngineUnavailable) -> RequestError:
+    """Only a 503 says that nothing was published, so that it can be repeated."""
+    if request.method == b"POST" and isinstance(error, OutcomeUnknown):
+        return NoAnswer("No answer from the engine, which may have done what was asked")
+    return Unavailable()
 
 
 def _json(value: object) -> Response:

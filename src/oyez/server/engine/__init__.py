@@ -4,7 +4,8 @@ The contract, which ``tests/engine/contract.py`` checks for every engine:
 
 - Every event, local ones included, goes through `Engine.publish`. When it returns, the event has
   been accepted and will be handed to ``deliver`` on each node at most once, in the order of
-  publishing per channel and publisher. When it raises, nobody gets the event.
+  publishing per channel and publisher. When it raises, nobody gets the event, unless what it
+  raises is `OutcomeUnknown`: then it may still be delivered, at most once.
 - `join` and `leave` report a user's first connection and last connection of a presence channel
   exactly once in the whole deployment, and likewise a channel's first and last subscription.
 - Channels whose names begin with ``#`` work like any other but are in no list.
@@ -33,6 +34,7 @@ __all__ = [
     "Joined",
     "Left",
     "Occupancy",
+    "OutcomeUnknown",
 ]
 
 Deliver = Callable[[str, Event], None]
@@ -41,6 +43,10 @@ Deliver = Callable[[str, Event], None]
 
 class EngineUnavailable(Exception):
     """The store or the broker does not answer; the caller may try again."""
+
+
+class OutcomeUnknown(EngineUnavailable):
+    """It was asked, and whether it has done it is not known: the answer did not come."""
 
 
 class ChannelFull(Exception):

@@ -23,6 +23,7 @@ from oyez.server.engine import (
     Joined,
     Left,
     Occupancy,
+    OutcomeUnknown,
 )
 from oyez.server.engine.backplane import Beat, Change, Held, Roll, Stale, Standing
 from oyez.server.engine.messages import VERSION, read, write, write_body
@@ -130,9 +131,12 @@ class RedisBackplane:
             await self._publish(app_id, events, cache_seconds)
         else:  # each shard is a server of its own: each event for itself, in their order
             parts = [self._publish(app_id, (event,), cache_seconds) for event in events]
-            for outcome in await asyncio.gather(*parts, return_exceptions=True):
-                if isinstance(outcome, BaseException):
-                    raise outcome
+            outcomes = await asyncio.gather(*parts, return_exceptions=True)
+            failed = [each for each in outcomes if isinstance(each, BaseException)]
+            if failed and len(failed) < len(events):
+                raise OutcomeUnknown(f"{len(failed)} of {len(events)} events: {failed[0]}")
+            if failed:
+                raise next((each for each in failed if isinstance(each, OutcomeUnknown)), failed[0])
 
     async def _publish(self, app_id: str, events: Sequence[Event], cache_seconds: int) -> None:
         keys: list[str] = []

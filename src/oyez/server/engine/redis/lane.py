@@ -11,10 +11,10 @@ from typing import Any, Final
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import BusyLoadingError, NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import ConnectionError as NoConnection
-from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 
-from oyez.server.engine import EngineUnavailable
+from oyez.server.engine import EngineUnavailable, OutcomeUnknown
 from oyez.server.engine.redis.scripts import Script
 
 __all__ = ["Client", "Command", "Lane"]
@@ -25,6 +25,10 @@ Command = tuple[str | bytes | int, ...]
 _MOST: Final = 1000  # commands of one round trip
 # Not that the server says no, but that it is not there, or the wrong one.
 _LOST: Final = (NoConnection, ReadOnlyError, OSError, TimeoutError)
+
+
+class _Unanswered(Exception):
+    """What was asked was on its way when the connection failed."""
 
 
 class Lane:
@@ -48,9 +52,12 @@ class Lane:
 
         Raises:
             EngineUnavailable: there is none, or the server cannot do it now.
+            OutcomeUnknown: it was sent, or about to be, and there is no answer.
         """
         try:
             return await self._queue(command)
+        except _Unanswered as error:
+            raise OutcomeUnknown(str(error)) from error
         except (RedisError, OSError, TimeoutError) as error:
             raise EngineUnavailable(_said(error)) from error
 
@@ -58,7 +65,7 @@ class Lane:
         """The answer of a script, which the server may not know yet.
 
         Raises:
-            EngineUnavailable: there is none, or the server cannot do it now.
+            EngineUnavailable, OutcomeUnknown: see `ask`.
         """
         try:
             return await self.ask("EVALSHA", script.digest, len(keys), *keys, *arguments)
@@ -92,9 +99,11 @@ class Lane:
                 batch = [self._waiting.popleft() for _ in range(min(_MOST, len(self._waiting)))]
                 await self._round_trip(batch)
         except BaseException as error:
-            reason = NoConnection(_said(error)) if not isinstance(error, RedisError) else error
-            for _, future in (*batch, *self._waiting):
-                _fail(future, reason)
+            said = _said(error)
+            for _, future in batch:
+                _fail(future, _Unanswered(said))
+            for _, future in self._waiting:
+                _fail(future, NoConnection(said))
             self._waiting.clear()
             if isinstance(error, asyncio.CancelledError):
                 raise
@@ -111,9 +120,12 @@ class Lane:
         broken: BaseException | None = None
         for (_, future), answer in zip(batch, answers, strict=True):
             if isinstance(answer, BaseException):
-                _fail(future, answer)
                 if isinstance(answer, _LOST):
                     broken = answer
+                    # What the server says is an answer; the others may have come after it acted.
+                    if not isinstance(answer, ReadOnlyError | BusyLoadingError):
+                        answer = _Unanswered(_said(answer))
+                _fail(future, answer)
             elif not future.done():
                 future.set_result(answer)
         if broken is not None:
