@@ -34,18 +34,23 @@ class SlowEngine(MemoryEngine):
         super().__init__(hub.deliver)
         self.gate = asyncio.Event()
         self.away = False
+        self.unreachable = ""  # a channel that cannot be joined
 
     async def join(
         self, app_id: str, channel: str, member: Member | None, max_members: int
     ) -> Joined:
         await self.gate.wait()
-        if self.away:
+        if self.away or channel == self.unreachable:
             raise EngineUnavailable("away")
         return await super().join(app_id, channel, member, max_members)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
+        """Away, it counts out later; here, at once."""
         await self.gate.wait()
-        return await super().leave(app_id, channel, user_id)
+        left = await super().leave(app_id, channel, user_id)
+        if self.away:
+            raise EngineUnavailable("away")
+        return left
 
 
 class Client:
@@ -219,6 +224,34 @@ async def test_a_client_that_goes_while_it_signs_in_leaves_nothing(services: Ser
     assert services.hub.channels == {}
     assert await services.engine.occupancy("1", "#connections-of-ada") == Occupancy()
     assert await services.engine.occupancy("1", "#watchers-of-bob") == Occupancy()
+
+
+async def test_a_watchlist_that_cannot_be_followed_to_the_end_keeps_nothing_back(
+    services: Services,
+) -> None:
+    engine = engine_of(services)
+    engine.gate.set()
+    client = Client(services, "1.1")
+    engine.unreachable = "#watchers-of-eve"
+    client.sign_in("ada", "bob", "eve")
+
+    assert client.transport.events()[-2:] == ["signin_success", "error"]
+    assert not any(channel.held for channel in services.hub.channels.values())
+
+
+async def test_signing_out_without_an_engine_tells_it_of_every_channel(services: Services) -> None:
+    engine = engine_of(services)
+    engine.gate.set()
+    client = Client(services, "1.1")
+    client.sign_in("ada", "bob", "eve")
+    engine.away = True
+    client.vanish()
+    await settle(services)
+    engine.away = False
+
+    assert services.hub.channels == {}
+    for channel in ("#connections-of-ada", "#watchers-of-bob", "#watchers-of-eve"):
+        assert await services.engine.occupancy("1", channel) == Occupancy()
 
 
 async def test_a_watchlist_tells_what_is_and_then_what_changes(services: Services) -> None:

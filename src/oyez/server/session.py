@@ -285,6 +285,7 @@ class Session:
         except EngineUnavailable:
             self._signed_in = None
             signed_in.withdraw()
+            await signed_in.leave()
             raise
         connection.signed_in(user)
         self._send(messages.signin_success(user.data))
@@ -292,10 +293,12 @@ class Session:
             most = connection.app.limits.watchlist
             text = f"Watchlist limit exceeded. Only the first {most} user IDs are accepted."
             self._send(messages.error(4302, text))
-        states = await signed_in.watch()
-        if states is not None:
-            self._send(states)
-        signed_in.release()
+        try:
+            states = await signed_in.watch()
+            if states is not None:
+                self._send(states)
+        finally:
+            signed_in.release()
 
     async def _leave(self, leave: Leave) -> None:
         self._services.hub.remove(self._connection.app.id, leave.channel, self.writer)

@@ -10,7 +10,7 @@ from oyez.protocol.app import App
 from oyez.protocol.authorization import User
 from oyez.protocol.channels import connections_of, watchers_of
 from oyez.server.broadcast import Writer
-from oyez.server.engine import Engine, Joined
+from oyez.server.engine import Engine, EngineUnavailable, Joined
 from oyez.server.hub import Hub
 from oyez.server.occupancy import tell_watchers
 
@@ -65,7 +65,7 @@ class SignedIn:
         return messages.watchlist_states(online, offline)
 
     def release(self) -> None:
-        """Changes of the users followed reach the client from now on."""
+        """Changes of the users followed so far reach the client from now on."""
         for channel in self._channels[1:]:
             if not self._withdrawn:
                 self._hub.release(self._app.id, channel, self._writer)
@@ -80,13 +80,19 @@ class SignedIn:
         """Leave the engine, after `withdraw`; tell who watches if it was the last connection.
 
         Raises:
-            EngineUnavailable: the engine counts us out when it is back.
+            EngineUnavailable: the engine was told of all, and counts us out when it is back.
         """
+        failed: EngineUnavailable | None = None
         while self._channels:
             channel = self._channels.pop()
-            left = await self._engine.leave(self._app.id, channel, None)
-            if left.vacated and channel == connections_of(self._user.id):
-                await self._tell(online=False)
+            try:
+                left = await self._engine.leave(self._app.id, channel, None)
+                if left.vacated and channel == connections_of(self._user.id):
+                    await self._tell(online=False)
+            except EngineUnavailable as error:
+                failed = error
+        if failed is not None:
+            raise failed
 
     async def _join(self, channel: str) -> Joined | None:
         """Subscribe, held for now; None if the client went while the engine was asked."""
