@@ -232,6 +232,44 @@ async def test_nothing_is_kept_of_sockets_that_have_gone() -> None:
     assert (len(hub), hub.sockets, hub.channels) == (0, {}, {})
 
 
+async def test_what_a_replay_contained_is_not_delivered_again() -> None:
+    """A replay is read on one connection, events come on another, perhaps later."""
+    hub, old, new = Hub(Metering()), Client(), Client()
+    subscribe(hub, "cache-a", old)
+    hub.hold("1", "cache-a", new)
+    hub.deliver("1", numbered(1))
+    hub.release("1", "cache-a", new, after=3)  # it was sent the third one
+
+    for sequence in (2, 3, 4, 5):
+        hub.deliver("1", numbered(sequence))
+    await asyncio.sleep(0)
+    hub.deliver("1", numbered(6))
+    await asyncio.sleep(0)
+
+    assert old.data() == ["1", "2", "3", "4", "5", "6"]
+    assert new.data() == ["4", "5", "6"]
+    assert hub.metering["1"].deliveries == 9
+    assert not hub.channels["1", "cache-a"].ahead
+
+
+async def test_who_is_ahead_is_forgotten_with_its_subscription() -> None:
+    hub, client = Hub(Metering()), Client()
+    hub.hold("1", "cache-a", client)
+    hub.release("1", "cache-a", client, after=3)
+    subscribe(hub, "cache-a", Client())
+    hub.remove("1", "cache-a", client)
+    subscribe(hub, "cache-a", client)
+
+    hub.deliver("1", numbered(3))
+    await asyncio.sleep(0)
+
+    assert client.data() == ["3"]
+
+
+def numbered(sequence: int) -> Event:
+    return Event("e", "cache-a", str(sequence), sequence=sequence)
+
+
 CHANNELS = "abc"
 steps = st.lists(
     st.one_of(

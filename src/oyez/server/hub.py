@@ -49,16 +49,18 @@ class Channel:
             or -1 where writing goes through the writer alone.
         held: those whose subscription is not acknowledged yet, with what they get afterwards and
             its place in the channel (`Event.sequence`).
+        ahead: subscribers who know all events up to a sequence that has not arrived here yet.
         run: the frames collected for this channel in this turn, if any.
         usage: of the channel's app, where deliveries are counted.
     """
 
-    __slots__ = ("held", "run", "subscribers", "usage")
+    __slots__ = ("ahead", "held", "run", "subscribers", "usage")
 
     def __init__(self, usage: Usage) -> None:
         self.usage = usage
         self.subscribers: dict[Writer, int] = {}
         self.held: dict[Writer, list[tuple[int, bytes]]] = {}
+        self.ahead: dict[Writer, int] | None = None
         self.run: _Run | None = None
 
 
@@ -134,7 +136,8 @@ class Hub:
         """The subscription is acknowledged: write what was held, then deliver at once.
 
         Args:
-            after: events that have a sequence up to this are not for this socket.
+            after: events that have a sequence up to this are not for this socket: those that were
+                held, and those that are still on their way here from the broker.
         """
         self.flush_for(writer)
         channel = self.channels[app_id, name]
@@ -143,6 +146,9 @@ class Hub:
         data = b"".join(frames for sequence, frames in held if not 0 < sequence <= after)
         if data:
             writer.write(data)
+        if after > max((sequence for sequence, _ in held), default=0):
+            channel.ahead = channel.ahead or {}
+            channel.ahead[writer] = after
 
     def remove(self, app_id: str, name: str, writer: Writer) -> None:
         """End a subscription, also one that is still held."""
@@ -151,6 +157,8 @@ class Hub:
             self.flush()
         channel.held.pop(writer, None)
         channel.subscribers.pop(writer, None)
+        if channel.ahead is not None:
+            channel.ahead.pop(writer, None)
         if not channel.subscribers and not channel.held:
             del self.channels[app_id, name]
 
@@ -173,6 +181,8 @@ class Hub:
         frame = text_frame(event_text(event))
         if event.sequence:
             run.sequences.append(event.sequence)
+            if channel.ahead:
+                self._skip_who_is_ahead(run, channel.ahead, event.sequence)
         run.frames.append(frame)
         run.size += len(frame)
 
@@ -237,6 +247,17 @@ class Hub:
         if run.skips is None:
             run.skips = {}
         run.skips.setdefault(socket.writer, set()).add(len(run.frames))
+
+    @staticmethod
+    def _skip_who_is_ahead(run: _Run, ahead: dict[Writer, int], sequence: int) -> None:
+        """Skip those who know this event already; whom it is news to is no longer ahead."""
+        for writer, known in tuple(ahead.items()):
+            if sequence > known:
+                del ahead[writer]
+                continue
+            if run.skips is None:
+                run.skips = {}
+            run.skips.setdefault(writer, set()).add(len(run.frames))
 
     @staticmethod
     def _write_with_skips(run: _Run, data: bytes, skips: dict[Writer, set[int]]) -> None:
