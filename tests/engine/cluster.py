@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
+import msgspec
 import pytest
 
 from oyez.protocol.channels import connections_of
@@ -42,9 +43,10 @@ class ClusterNode(EngineNode):
 
     async def enter(self, channel: str, member: Member) -> Joined:
         """Join, and tell the others as the server does."""
-        joined = await self.join(channel, member)
+        joined = await self.engine.join("1", channel, member, 100)
         if joined.added:
-            await self.engine.publish("1", [member_added(channel, member, "1.1")])
+            added = member_added(channel, member, "1.1", joined.revision)
+            await self.engine.publish("1", [added])
         return joined
 
     async def crash(self) -> None:
@@ -107,14 +109,14 @@ class Deployment(ABC):
         back: list[tuple[str, Joined, Member | None]] = []
 
         async def went_away(app: str, channel: str, left: Left, user_id: str | None) -> None:
-            gone.append((channel, left, user_id))
+            gone.append((channel, msgspec.structs.replace(left, revision=0), user_id))
             if left.removed and not left.vacated and user_id is not None:
-                await engine.publish(app, [member_removed(channel, user_id)])
+                await engine.publish(app, [member_removed(channel, user_id, left.revision)])
 
         async def came_back(app: str, channel: str, joined: Joined, member: Member | None) -> None:
-            back.append((channel, joined, member))
+            back.append((channel, msgspec.structs.replace(joined, revision=0), member))
             if joined.added and member is not None:
-                await engine.publish(app, [member_added(channel, member, None)])
+                await engine.publish(app, [member_added(channel, member, None, joined.revision)])
 
         engine = ClusterEngine(
             backplane,

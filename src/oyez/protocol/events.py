@@ -43,8 +43,9 @@ class Event(msgspec.Struct, frozen=True):
         data: a string, delivered byte for byte and never parsed.
         socket_id: the connection that does not get it.
         user_id: the sending member; only on client events of presence channels.
-        sequence: grows with each event of a cache channel, so that what its replay contains or
-            follows can be told from what comes after it; 0 where nothing can come in between.
+        sequence: grows with each event of a cache channel and each change of members, so that
+            what a replay or a list of members contains can be told from what comes after it; 0
+            where nothing can come in between.
     """
 
     name: str

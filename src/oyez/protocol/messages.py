@@ -152,16 +152,16 @@ def presence_data(members: Iterable[Member]) -> str:
     return _encode({"presence": {"count": len(ids), "ids": ids, "hash": hashed}}).decode()
 
 
-def member_added(channel: str, member: Member, socket_id: str | None) -> Event:
+def member_added(channel: str, member: Member, socket_id: str | None, sequence: int = 0) -> Event:
     """The event for everybody but the connection that joined."""
     data = {"user_id": member.user_id, "user_info": msgspec.Raw(member.user_info)}
-    return Event(MEMBER_ADDED, channel, _encode(data).decode(), socket_id)
+    return Event(MEMBER_ADDED, channel, _encode(data).decode(), socket_id, sequence=sequence)
 
 
-def member_removed(channel: str, user_id: str) -> Event:
+def member_removed(channel: str, user_id: str, sequence: int = 0) -> Event:
     """The event for everybody still there."""
     data = _encode({"user_id": user_id}).decode()
-    return Event(MEMBER_REMOVED, channel, data)
+    return Event(MEMBER_REMOVED, channel, data, sequence=sequence)
 
 
 def cache_miss(channel: str) -> bytes:

@@ -63,7 +63,7 @@ class Announcer:
             EngineUnavailable: an announcement was not accepted.
         """
         if joined.added and member is not None:
-            added = messages.member_added(channel, member, socket_id)
+            added = messages.member_added(channel, member, socket_id, joined.revision)
             await self.engine.publish(app.id, (added,))
         await self._count(app, channel, joined.subscriptions)
 
@@ -76,7 +76,7 @@ class Announcer:
         if left.vacated:
             return
         if left.removed and user_id is not None:
-            removed = messages.member_removed(channel, user_id)
+            removed = messages.member_removed(channel, user_id, left.revision)
             await self.engine.publish(app.id, (removed,))
         await self._count(app, channel, left.subscriptions)
 

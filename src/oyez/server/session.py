@@ -253,7 +253,9 @@ class Session:
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
-        after = self._replay(channel, joined) if kind_of(channel).cache else 0
+        after = joined.revision
+        if kind_of(channel).cache:
+            after = max(after, self._replay(channel, joined))
         services.hub.release(app_id, channel, self.writer, self.descriptor, after=after)
         await self._announce(join, joined)
 

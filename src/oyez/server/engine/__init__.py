@@ -85,6 +85,9 @@ class Joined(msgspec.Struct, frozen=True):
         cached: what a cache channel replays. An event published meanwhile is either this one or
             delivered after the join, never both and never neither: what was delivered meanwhile
             with a ``sequence`` up to its own is not for who has just joined.
+        revision: grows with every change of members; 0 where changes are told before anybody can
+            ask. A member event has that of its change as its sequence, and ``members`` has
+            everything up to this one, so such events are not for who has just joined.
     """
 
     occupied: bool
@@ -92,6 +95,7 @@ class Joined(msgspec.Struct, frozen=True):
     added: bool = False
     members: tuple[Member, ...] = ()
     cached: Cached | None = None
+    revision: int = 0
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -101,11 +105,13 @@ class Left(msgspec.Struct, frozen=True):
         vacated: this was the channel's last subscription.
         subscriptions: how many the channel still has.
         removed: this was the user's last connection on the channel.
+        revision: see `Joined`.
     """
 
     vacated: bool
     subscriptions: int = 0
     removed: bool = False
+    revision: int = 0
 
 
 class Engine(Protocol):

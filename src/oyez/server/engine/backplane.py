@@ -72,6 +72,7 @@ class Change(msgspec.Struct, frozen=True):
         subscriptions: how many the channel has now.
         occupied: these were its first subscriptions.
         vacated: these were its last ones.
+        revision: see `oyez.server.engine.Joined`.
     """
 
     channel: str
@@ -80,6 +81,7 @@ class Change(msgspec.Struct, frozen=True):
     vacated: bool = False
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    revision: int = 0
 
 
 class Roll(msgspec.Struct, frozen=True):
@@ -88,10 +90,12 @@ class Roll(msgspec.Struct, frozen=True):
     Attributes:
         age: seconds since the store has known the app. While that is less than a lease, nodes may
             still be restating what they hold.
+        revision: see `oyez.server.engine.Joined`.
     """
 
     age: float
     members: tuple[Member, ...] = ()
+    revision: int = 0
 
 
 class Backplane(Protocol):

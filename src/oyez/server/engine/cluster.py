@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
+import msgspec
 import structlog
 
 from oyez.protocol.channels import kind_of
@@ -181,7 +182,10 @@ class ClusterEngine:
                 self._roster.end(app_id, channel)
             raise
         if member is not None:
-            self._roster.begin(app_id, channel, joined.members)
+            members = self._roster.begin(app_id, channel, joined.members, joined.revision)
+            if time.monotonic() < self._lease(app_id).rebuilt_at + self._timing.lease:
+                # Other nodes have not restated all their members yet: clients here know of more.
+                joined = msgspec.structs.replace(joined, members=members)
         return joined
 
     async def _with_cached(
@@ -198,7 +202,7 @@ class ClusterEngine:
         if isinstance(cached, BaseException):
             await self._lease(app_id).leave(channel, member.user_id if member else None)
             raise cached
-        return Joined(joined.occupied, joined.subscriptions, joined.added, joined.members, cached)
+        return msgspec.structs.replace(joined, cached=cached)
 
     def _lease(self, app_id: str) -> Lease:
         lease = self._leases.get(app_id)
@@ -233,12 +237,12 @@ class ClusterEngine:
     def _receive(self, app_id: str, channel: str, message: bytes) -> None:
         try:
             event = read(channel, message)
-            news = self._roster.is_news(app_id, event)
+            news = self._roster.news(app_id, event)
         except (Refused, ValueError) as error:
             self._refuse(app_id, channel, error)
             return
-        if news:
-            self._deliver(app_id, event)
+        for each in news:
+            self._deliver(app_id, each)
 
     def _refuse(self, app_id: str, channel: str, error: Exception) -> None:
         self.refused += 1
@@ -356,7 +360,7 @@ class ClusterEngine:
             self._audit_at = time.monotonic() + self._timing.lease - roll.age
             return
         self._roster.suspect.discard((app_id, channel))
-        for event in self._roster.difference(app_id, channel, roll.members):
+        for event in self._roster.difference(app_id, channel, roll.members, roll.revision):
             self._deliver(app_id, event)
 
     async def _depart(self) -> None:

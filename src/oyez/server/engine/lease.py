@@ -9,6 +9,7 @@ reports what changed by that.
 import asyncio
 import itertools
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -39,6 +40,7 @@ class Lease:
     Attributes:
         incarnation: the name under which the store knows this node in this app at present.
         settled: whether the store has what this node holds, as far as we know.
+        rebuilt_at: when the store was last found to have lost its data (`time.monotonic`).
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Lease:
         self._backplane = backplane
         self._doubted = doubted
         self._report = report
+        self.rebuilt_at = float("-inf")
         self._registered = False
         self._dirty = True
         self._gate = asyncio.Event()
@@ -139,6 +142,8 @@ class Lease:
             told = await self._backplane.held(self.app_id, self.incarnation)
         rebuilt = standing is Standing.NEW and self._registered
         self._registered = True
+        if rebuilt:
+            self.rebuilt_at = time.monotonic()
         differing = self.holdings.differing(told)
         if differing:
             log.info(

@@ -124,7 +124,7 @@ class RedisBackplane:
 
     async def publish(self, app_id: str, events: Sequence[Event], cache_seconds: int) -> None:
         """See `oyez.server.engine.backplane.Backplane.publish`."""
-        if len(events) == 1 and not kind_of(events[0].channel).cache:
+        if len(events) == 1 and (events[0].sequence or not kind_of(events[0].channel).cache):
             topic = self._topic(app_id, events[0].channel)
             await self._lane.ask(self._verb, topic, write(events[0]))
         elif not self._sharded:
@@ -143,10 +143,10 @@ class RedisBackplane:
         arguments: list[str | bytes | int] = [self._verb, bytes((VERSION,))]
         for event in events:
             keys.append(self._cache_key(app_id, event.channel))
-            cache = kind_of(event.channel).cache
-            keep = 1000 * cache_seconds if cache else 0
+            made_here = kind_of(event.channel).cache and not event.sequence
+            keep = 1000 * cache_seconds if made_here else 0
             topic = self._topic(app_id, event.channel)
-            arguments += [topic, write_body(event), int(cache), keep]
+            arguments += [topic, write_body(event), "" if made_here else event.sequence, keep]
         await self._lane.run(scripts.PUBLISH, keys, *arguments)
 
     async def cached(self, app_id: str, channel: str) -> Cached | None:
@@ -233,14 +233,15 @@ class RedisBackplane:
         )
         if answer == b"full":
             raise ChannelFull
-        count, added, rows = answer
-        return Joined(count == 1, count, added == 1, _members(rows))
+        count, added, rows, revision = answer
+        return Joined(count == 1, count, added == 1, _members(rows), revision=revision)
 
     async def leave(self, app_id: str, incarnation: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.backplane.Backplane.leave`."""
         user = () if user_id is None else (user_id,)
-        count, removed = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
-        return Left(count <= 0, max(count, 0), removed == 1)
+        answer = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
+        count, removed, revision = answer
+        return Left(count <= 0, max(count, 0), removed == 1, revision)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.backplane.Backplane.occupancy`."""
@@ -267,8 +268,9 @@ class RedisBackplane:
 
     async def roll(self, app_id: str, channel: str) -> Roll:
         """See `oyez.server.engine.backplane.Backplane.roll`."""
-        age, rows = await self._lane.run(scripts.ROLL, [self._nodes(app_id)], channel)
-        return Roll(age / 1000, _members(rows))
+        keys = [self._nodes(app_id)]
+        age, rows, revision = await self._lane.run(scripts.ROLL, keys, channel)
+        return Roll(age / 1000, _members(rows), revision)
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.backplane.Backplane.meter`."""
@@ -323,7 +325,7 @@ def _came(member: tuple[int, Member]) -> int:
 
 
 def _change(row: Sequence[Any]) -> Change:
-    channel, before, after, added, removed = row
+    channel, before, after, added, removed, revision = row
     return Change(
         channel.decode(),
         max(after, 0),
@@ -331,4 +333,5 @@ def _change(row: Sequence[Any]) -> Change:
         vacated=after <= 0 < before,
         added=tuple(each.decode() for each in added),
         removed=tuple(each.decode() for each in removed),
+        revision=revision,
     )

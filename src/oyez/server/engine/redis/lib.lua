@@ -5,8 +5,8 @@
 --   born                        when this record of the app began, ms
 --   channels, internal          hash: channel -> subscriptions
 --   users:<channel>             hash: user -> connections
---   members:<channel>           hash: user -> "<how-manieth to come>:<user_info>"
---   came                        how many have come, for that order
+--   members:<channel>           hash: user -> "<revision>:<user_info>"
+--   revision                    of the last change of any channel's members: microseconds, growing
 --   held:<incarnation>          hash: channel -> subscriptions
 --   held:<incarnation>:<channel> hash: user -> connections
 --
@@ -39,6 +39,21 @@ local function move(incarnation, channel, delta)
   return total
 end
 
+-- A number that is larger than all before it, also after the store has lost its data.
+local function next_revision()
+  local time = call('TIME')
+  local revision = time[1] * 1000000 + time[2]
+  local last = tonumber(call('GET', base .. 'revision') or 0)
+  if revision <= last then revision = last + 1 end
+  revision = string.format('%.0f', revision)
+  call('SET', base .. 'revision', revision)
+  return revision
+end
+
+local function revision()
+  return tonumber(call('GET', base .. 'revision') or 0)
+end
+
 -- Likewise for the connections of a user: 1 if the user has come by this, -1 if gone, else 0.
 local function move_user(incarnation, channel, user, delta, info)
   local held = base .. 'held:' .. incarnation .. ':' .. channel
@@ -48,10 +63,11 @@ local function move_user(incarnation, channel, user, delta, info)
   if total <= 0 then
     call('HDEL', users, user)
     call('HDEL', members, user)
+    next_revision()
     return -1
   end
   if total == delta then
-    call('HSET', members, user, call('INCR', base .. 'came') .. ':' .. info)
+    call('HSET', members, user, next_revision() .. ':' .. info)
     return 1
   end
   return 0

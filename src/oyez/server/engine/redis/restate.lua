@@ -1,5 +1,5 @@
 -- incarnation, then per channel MessagePack of {channel, subscriptions, {{user, connections, info}}}
--- -> per channel {channel, before, after, {added}, {removed}}
+-- -> per channel {channel, before, after, {added}, {removed}, revision}
 local incarnation = ARGV[1]
 if not is_alive(incarnation) then return 'stale' end
 local held, changes = base .. 'held:' .. incarnation, {}
@@ -23,6 +23,6 @@ for at = 2, #ARGV do
   local delta = subscriptions - (call('HGET', held, channel) or 0)
   local after = tonumber(call('HGET', counts_of(channel), channel) or 0)
   if delta ~= 0 then after = move(incarnation, channel, delta) end
-  changes[#changes + 1] = {channel, after - delta, after, added, removed}
+  changes[#changes + 1] = {channel, after - delta, after, added, removed, revision()}
 end
 return changes

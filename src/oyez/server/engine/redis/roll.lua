@@ -1,4 +1,4 @@
--- channel -> seconds since this record of the app began, members
+-- channel -> ms since this record of the app began, members, revision
 local born = call('GET', base .. 'born')
 local age = born and now() - born or 0
-return {age, call('HGETALL', base .. 'members:' .. ARGV[1])}
+return {age, call('HGETALL', base .. 'members:' .. ARGV[1]), revision()}

@@ -17,7 +17,7 @@ for i = 1, #found, 2 do
     end
   end
   local after = move(incarnation, channel, -subscriptions)
-  changes[#changes + 1] = {channel, after + subscriptions, after, {}, removed}
+  changes[#changes + 1] = {channel, after + subscriptions, after, {}, removed, revision()}
 end
 local more = call('EXISTS', held)
 if more == 0 then call('ZREM', nodes, incarnation) end
