@@ -10,12 +10,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-import msgspec
 import pytest
 
 from oyez.protocol.channels import connections_of
 from oyez.protocol.events import Event
-from oyez.protocol.messages import Member, member_added, member_removed, termination
+from oyez.protocol.messages import Member, termination
 from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Backplane, Beat
 from oyez.server.engine.cluster import ClusterEngine, Timing
@@ -42,12 +41,8 @@ class ClusterNode(EngineNode):
         return [event.data for _, event in self.delivered if event.name == name]
 
     async def enter(self, channel: str, member: Member) -> Joined:
-        """Join, and tell the others as the server does."""
-        joined = await self.engine.join("1", channel, member, 100)
-        if joined.added:
-            added = member_added(channel, member, "1.1", joined.revision)
-            await self.engine.publish("1", [added])
-        return joined
+        """Join as a connection with a socket id."""
+        return await self.engine.join("1", channel, member, 100, "1.1")
 
     async def crash(self) -> None:
         """Vanish without a word."""
@@ -109,14 +104,10 @@ class Deployment(ABC):
         back: list[tuple[str, Joined, Member | None]] = []
 
         async def went_away(app: str, channel: str, left: Left, user_id: str | None) -> None:
-            gone.append((channel, msgspec.structs.replace(left, revision=0), user_id))
-            if left.removed and not left.vacated and user_id is not None:
-                await engine.publish(app, [member_removed(channel, user_id, left.revision)])
+            gone.append((channel, left, user_id))
 
         async def came_back(app: str, channel: str, joined: Joined, member: Member | None) -> None:
-            back.append((channel, msgspec.structs.replace(joined, revision=0), member))
-            if joined.added and member is not None:
-                await engine.publish(app, [member_added(channel, member, None, joined.revision)])
+            back.append((channel, joined, member))
 
         engine = ClusterEngine(
             backplane,

@@ -5,6 +5,7 @@ engine knows only one process), each with the list of what has been delivered to
 """
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -31,9 +32,7 @@ class EngineNode:
         return msgspec.structs.replace(joined, revision=0)
 
     async def leave(self, channel: str, user_id: str | None = None) -> Left:
-        """What it was, but for its number."""
-        left = await self.engine.leave("1", channel, user_id)
-        return msgspec.structs.replace(left, revision=0)
+        return await self.engine.leave("1", channel, user_id)
 
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
@@ -65,7 +64,33 @@ class EngineContract:
 
         await nodes[0].engine.publish("1", [event])
 
-        await eventually(lambda: nodes[0].delivered == [("1", event)])
+        await eventually(lambda: nodes[0].delivered[1:] == [("1", event)])
+
+    async def test_changes_of_members_are_told_once_and_in_their_order(
+        self, nodes: list[EngineNode]
+    ) -> None:
+        odd = Member('"\\/é🌍\u2028', b'{"a":[1,{"b":"c/d"}]}')
+        engine = nodes[0].engine
+        await engine.join("1", "presence-a", ADA, 100, "1.1")
+        await engine.join("1", "presence-a", odd, 100, "1.2")
+        await engine.join("1", "presence-a", ADA, 100, "1.3")
+        for user_id in ("ada", odd.user_id, "ada"):
+            await engine.leave("1", "presence-a", user_id)
+        await engine.join("1", "presence-a", BOB, 100)
+
+        def told() -> list[tuple[str, object, str | None]]:
+            return [
+                (event.name.rpartition("_")[2], json.loads(event.data), event.socket_id)
+                for _, event in nodes[0].delivered
+            ]
+
+        expected = [
+            ("added", {"user_id": "ada", "user_info": {"name": "Ada"}}, "1.1"),
+            ("added", {"user_id": odd.user_id, "user_info": json.loads(odd.user_info)}, "1.2"),
+            ("removed", {"user_id": odd.user_id}, None),
+            ("added", {"user_id": "bob", "user_info": {}}, None),
+        ]
+        await eventually(lambda: told() == expected)
 
     async def test_the_first_and_the_last_subscription_are_told(
         self, nodes: list[EngineNode]

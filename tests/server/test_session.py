@@ -37,12 +37,17 @@ class SlowEngine(MemoryEngine):
         self.unreachable = ""  # a channel that cannot be joined
 
     async def join(
-        self, app_id: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None = None,
     ) -> Joined:
         await self.gate.wait()
         if self.away or channel == self.unreachable:
             raise EngineUnavailable("away")
-        return await super().join(app_id, channel, member, max_members)
+        return await super().join(app_id, channel, member, max_members, socket_id)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """Away, it counts out later; here, at once."""

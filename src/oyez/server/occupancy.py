@@ -54,31 +54,22 @@ class Announcer:
         self._webhooks = webhooks
         self._throttled: dict[tuple[str, str], _Throttle] = {}
 
-    async def joined(
-        self, app: App, channel: str, joined: Joined, member: Member | None, socket_id: str | None
-    ) -> None:
-        """Announce a user's first connection to everybody but that connection, and the count.
+    async def joined(self, app: App, channel: str, joined: Joined) -> None:
+        """Announce the count; the engine has told of the member.
 
         Raises:
             EngineUnavailable: an announcement was not accepted.
         """
-        if joined.added and member is not None:
-            added = messages.member_added(channel, member, socket_id, joined.revision)
-            await self.engine.publish(app.id, (added,))
         await self._count(app, channel, joined.subscriptions)
 
-    async def left(self, app: App, channel: str, left: Left, user_id: str | None) -> None:
-        """Announce that a user's last connection is gone, and the count.
+    async def left(self, app: App, channel: str, left: Left) -> None:
+        """Likewise for those who are still there.
 
         Raises:
             EngineUnavailable: an announcement was not accepted.
         """
-        if left.vacated:
-            return
-        if left.removed and user_id is not None:
-            removed = messages.member_removed(channel, user_id, left.revision)
-            await self.engine.publish(app.id, (removed,))
-        await self._count(app, channel, left.subscriptions)
+        if not left.vacated:
+            await self._count(app, channel, left.subscriptions)
 
     async def came_back(
         self, app: App, channel: str, joined: Joined, member: Member | None
@@ -96,7 +87,7 @@ class Announcer:
         if self._webhooks is not None:
             member_id = member.user_id if member is not None else None
             await self._webhooks.joined(app, channel, joined, member_id)
-        await self.joined(app, channel, joined, member, None)
+        await self.joined(app, channel, joined)
 
     async def went_away(self, app: App, channel: str, left: Left, user_id: str | None) -> None:
         """What a dead node held is gone, or what ended unseen; no session has left.
@@ -111,7 +102,7 @@ class Announcer:
             return
         if self._webhooks is not None:
             self._webhooks.left(app, channel, left, user_id)
-        await self.left(app, channel, left, user_id)
+        await self.left(app, channel, left)
 
     async def _count(self, app: App, channel: str, count: int) -> None:
         """Spec ``websocket-protocol.md`` 11: every change up to a size, then now and then."""

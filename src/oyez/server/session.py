@@ -230,7 +230,9 @@ class Session:
         services, limit = self._services, self._connection.app.limits.presence_members
         services.hub.hold(app_id, channel, self.writer)
         try:
-            joined = await services.engine.join(app_id, channel, join.member, limit)
+            joined = await services.engine.join(
+                app_id, channel, join.member, limit, self._connection.socket_id
+            )
         except ChannelFull:
             services.hub.remove(app_id, channel, self.writer)
             raise Refusal(
@@ -247,7 +249,7 @@ class Session:
             await services.webhooks.joined(self._connection.app, channel, joined, user_id)
         if self._closed:  # the client left while the engine was asked
             services.hub.remove(app_id, channel, self.writer)
-            await self._announce(join, joined)
+            await services.announcer.joined(self._connection.app, channel, joined)
             await self._depart(channel, user_id)
             return
         self._connection.joined(join)
@@ -257,7 +259,7 @@ class Session:
         if kind_of(channel).cache:
             after = max(after, self._replay(channel, joined))
         services.hub.release(app_id, channel, self.writer, self.descriptor, after=after)
-        await self._announce(join, joined)
+        await services.announcer.joined(self._connection.app, channel, joined)
 
     def _replay(self, channel: str, joined: Joined) -> int:
         """The last event of a cache channel, or that there is none (spec 10); its sequence."""
@@ -267,12 +269,6 @@ class Session:
             return 0
         self._send(messages.event_text(Event(cached.name, channel, cached.data)))
         return cached.sequence
-
-    async def _announce(self, join: Join, joined: Joined) -> None:
-        connection = self._connection
-        await self._services.announcer.joined(
-            connection.app, join.channel, joined, join.member, connection.socket_id
-        )
 
     async def _sign_in(self, user: User) -> None:
         """Spec ``websocket-protocol.md`` 12.1 and 12.3; the same user again is simply told so."""
@@ -328,7 +324,7 @@ class Session:
         left = await services.engine.leave(app.id, channel, user_id)
         if services.webhooks is not None:
             services.webhooks.left(app, channel, left, user_id)
-        await services.announcer.left(app, channel, left, user_id)
+        await services.announcer.left(app, channel, left)
 
     def _send(self, text: bytes) -> None:
         """Write to this client alone, after what is already on its way to it."""

@@ -105,13 +105,11 @@ class Left(msgspec.Struct, frozen=True):
         vacated: this was the channel's last subscription.
         subscriptions: how many the channel still has.
         removed: this was the user's last connection on the channel.
-        revision: see `Joined`.
     """
 
     vacated: bool
     subscriptions: int = 0
     removed: bool = False
-    revision: int = 0
 
 
 class Engine(Protocol):
@@ -146,11 +144,20 @@ class Engine(Protocol):
         """
 
     async def join(
-        self, app_id: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None = None,
     ) -> Joined:
         """Count one more subscription of this node, as ``member`` if the channel has members.
 
-        A member who is there already keeps the ``user_info`` that others have seen.
+        A user's first connection is told to everybody on the channel. A member who is there already
+        keeps the ``user_info`` that others have seen.
+
+        Args:
+            socket_id: of the connection that joins, which is not told of itself.
 
         Raises:
             ChannelFull: the user is not there yet and ``max_members`` others are.
@@ -159,6 +166,8 @@ class Engine(Protocol):
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """Count one subscription less, of a join that succeeded on this node.
+
+        That a user's last connection is gone is told to everybody who is still there.
 
         Raises:
             EngineUnavailable: the engine counts it as left when it comes back.

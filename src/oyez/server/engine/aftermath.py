@@ -87,10 +87,10 @@ class Aftermath:
     ) -> Iterator[Awaitable[None]]:
         channel, count = change.channel, change.subscriptions
         for user_id in change.removed:
-            left = Left(change.vacated, count, removed=True, revision=change.revision)
+            left = Left(change.vacated, count, removed=True)
             yield self._went_away(app_id, channel, left, user_id)
         for user_id in change.added:
-            joined = Joined(change.occupied, count, added=True, revision=change.revision)
+            joined = Joined(change.occupied, count, added=True)
             yield self._came_back(app_id, channel, joined, members[user_id])
         if change.removed or change.added:
             return

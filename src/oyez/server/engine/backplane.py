@@ -72,7 +72,6 @@ class Change(msgspec.Struct, frozen=True):
         subscriptions: how many the channel has now.
         occupied: these were its first subscriptions.
         vacated: these were its last ones.
-        revision: see `oyez.server.engine.Joined`.
     """
 
     channel: str
@@ -81,7 +80,6 @@ class Change(msgspec.Struct, frozen=True):
     vacated: bool = False
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
-    revision: int = 0
 
 
 class Roll(msgspec.Struct, frozen=True):
@@ -134,9 +132,18 @@ class Backplane(Protocol):
         """
 
     async def join(
-        self, app_id: str, incarnation: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        incarnation: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None,
     ) -> Joined:
         """Count one more subscription of the incarnation; ``cached`` is left open.
+
+        Here and wherever members change, the others are told in the order of the changes, with the
+        revision of each as the sequence of its event.
 
         Raises:
             Stale: the incarnation is not alive.
@@ -154,9 +161,12 @@ class Backplane(Protocol):
         """What the store says the incarnation holds, as in `Held.counts`, by channel."""
 
     async def restate(
-        self, app_id: str, incarnation: str, held: Mapping[str, Held]
+        self, app_id: str, incarnation: str, held: Mapping[str, Held], *, silently: bool
     ) -> list[Change]:
         """Make what the incarnation holds of these channels exactly this.
+
+        Args:
+            silently: nobody is told, as nobody has been told that it was not so.
 
         Raises:
             Stale: the incarnation is not alive.

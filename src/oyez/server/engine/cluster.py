@@ -123,11 +123,16 @@ class ClusterEngine:
         await self._backplane.publish(app_id, events, cache_seconds)
 
     async def join(
-        self, app_id: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         self._require()
-        return await self._limited(self._join(app_id, channel, member, max_members))
+        return await self._limited(self._join(app_id, channel, member, max_members, socket_id))
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
@@ -163,14 +168,19 @@ class ClusterEngine:
     # How it is done.
 
     async def _join(
-        self, app_id: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None,
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
         if member is not None:
             self._roster.expect(app_id, channel)
         await self._interest.use(app_id, channel)
         try:
-            joining = self._lease(app_id).join(channel, member, max_members)
+            joining = self._lease(app_id).join(channel, member, max_members, socket_id)
             if kind_of(channel).cache:
                 asking = self._backplane.cached(app_id, channel)
                 outcomes = await asyncio.gather(joining, asking, return_exceptions=True)
@@ -308,10 +318,13 @@ class ClusterEngine:
             self._start(self._settle(lease))
 
     async def _settle(self, lease: Lease) -> None:
+        before = lease.rebuilt_at
         try:
             await lease.settle()
         except EngineUnavailable as error:
             self._lost(str(error))
+        if lease.rebuilt_at != before:  # lists may have been short until all had restated
+            self._audit_at = lease.rebuilt_at + self._timing.lease
 
     # Signs of life, ours and others'.
 

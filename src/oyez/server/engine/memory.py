@@ -7,7 +7,7 @@ from typing import Self
 
 from oyez.protocol.channels import is_internal, kind_of
 from oyez.protocol.events import Event
-from oyez.protocol.messages import Member
+from oyez.protocol.messages import Member, member_added, member_removed
 from oyez.server.engine import Cached, ChannelFull, Deliver, Joined, Left, Occupancy
 
 __all__ = ["MemoryEngine"]
@@ -118,7 +118,12 @@ class MemoryEngine:
             self._deliver(app_id, event)
 
     async def join(
-        self, app_id: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         channels = self._apps.setdefault(app_id, {})
@@ -133,6 +138,8 @@ class MemoryEngine:
             members = found.all_members()
         channels[channel] = found
         found.subscriptions += 1
+        if added and member is not None:
+            self._deliver(app_id, member_added(channel, member, socket_id))
         cached = await self.cached(app_id, channel) if kind_of(channel).cache else None
         return Joined(occupied, found.subscriptions, added, members, cached)
 
@@ -153,6 +160,8 @@ class MemoryEngine:
             del channels[channel]
             if not channels:
                 del self._apps[app_id]
+        elif removed and user_id is not None:
+            self._deliver(app_id, member_removed(channel, user_id))
         return Left(vacated, found.subscriptions, removed)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:

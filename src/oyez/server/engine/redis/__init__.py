@@ -180,7 +180,7 @@ class RedisBackplane:
         }
 
     async def restate(
-        self, app_id: str, incarnation: str, held: Mapping[str, Held]
+        self, app_id: str, incarnation: str, held: Mapping[str, Held], *, silently: bool
     ) -> list[Change]:
         """See `oyez.server.engine.backplane.Backplane.restate`."""
         stated = [
@@ -196,7 +196,8 @@ class RedisBackplane:
             )
             for channel, each in held.items()
         ]
-        rows = await self._state(scripts.RESTATE, app_id, incarnation, *stated)
+        telling = int(not silently)
+        rows = await self._state(scripts.RESTATE, app_id, incarnation, telling, *stated)
         return [_change(row) for row in rows]
 
     async def sweep(
@@ -207,6 +208,7 @@ class RedisBackplane:
             scripts.SWEEP,
             [self._nodes(app_id)],
             incarnation,
+            *self._telling(app_id),
             _SWEPT_AT_ONCE,
             _TOMBSTONE,
             int(force),
@@ -216,7 +218,13 @@ class RedisBackplane:
     # Who is where.
 
     async def join(
-        self, app_id: str, incarnation: str, channel: str, member: Member | None, max_members: int
+        self,
+        app_id: str,
+        incarnation: str,
+        channel: str,
+        member: Member | None,
+        max_members: int,
+        socket_id: str | None,
     ) -> Joined:
         """See `oyez.server.engine.backplane.Backplane.join`."""
         if member is None:
@@ -230,6 +238,7 @@ class RedisBackplane:
             member.user_id,
             member.user_info,
             max_members,
+            *(() if socket_id is None else (socket_id,)),
         )
         if answer == b"full":
             raise ChannelFull
@@ -239,9 +248,8 @@ class RedisBackplane:
     async def leave(self, app_id: str, incarnation: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.backplane.Backplane.leave`."""
         user = () if user_id is None else (user_id,)
-        answer = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
-        count, removed, revision = answer
-        return Left(count <= 0, max(count, 0), removed == 1, revision)
+        count, removed = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
+        return Left(count <= 0, max(count, 0), removed == 1)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.backplane.Backplane.occupancy`."""
@@ -287,7 +295,8 @@ class RedisBackplane:
     ) -> Any:
         """The answer of a script that changes something under a name, which has to be alive."""
         keys = [self._nodes(app_id)]
-        answer = await self._lane.run(script, keys, incarnation, *arguments)
+        telling = self._telling(app_id)
+        answer = await self._lane.run(script, keys, incarnation, *telling, *arguments)
         if answer == b"stale":
             raise Stale(incarnation)
         return answer
@@ -298,11 +307,20 @@ class RedisBackplane:
     def _nodes(self, app_id: str) -> str:
         return f"{{{self._prefix}:{app_id}}}:nodes"
 
+    def _telling(self, app_id: str) -> tuple[str, bytes, str]:
+        """What `lib.lua` needs to tell of members."""
+        return self._verb, bytes((VERSION,)), self._app(app_id)
+
     def _topic(self, app_id: str, channel: str) -> str:
+        """In a cluster, presence channels are where their members are counted."""
+        if kind_of(channel).presence:
+            return self._app(app_id) + channel
         return f"{self._prefix}:{app_id}:{channel}"
 
     def _cache_key(self, app_id: str, channel: str) -> str:
         """In a cluster, where the topic of the channel is."""
+        if kind_of(channel).presence:
+            return f"{self._app(app_id)}cache:{channel}"
         return f"{{{self._prefix}:{app_id}:{channel}}}:cache"
 
 
@@ -325,7 +343,7 @@ def _came(member: tuple[int, Member]) -> int:
 
 
 def _change(row: Sequence[Any]) -> Change:
-    channel, before, after, added, removed, revision = row
+    channel, before, after, added, removed = row
     return Change(
         channel.decode(),
         max(after, 0),
@@ -333,5 +351,4 @@ def _change(row: Sequence[Any]) -> Change:
         vacated=after <= 0 < before,
         added=tuple(each.decode() for each in added),
         removed=tuple(each.decode() for each in removed),
-        revision=revision,
     )

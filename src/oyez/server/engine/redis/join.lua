@@ -1,11 +1,13 @@
--- incarnation, channel[, user, info, most] -> subscriptions[, whether added, members, revision]
-local incarnation, channel, user = ARGV[1], ARGV[2], ARGV[3]
+-- incarnation, three for `tell`, channel[, user, info, most[, socket id that is not told]]
+-- -> subscriptions[, whether added, members, revision]
+local incarnation, channel, user, info = ARGV[1], ARGV[5], ARGV[6], ARGV[7]
 if not is_alive(incarnation) then return 'stale' end
 if not user then return {move(incarnation, channel, 1)} end
 local users = base .. 'users:' .. channel
-if call('HEXISTS', users, user) == 0 and call('HLEN', users) >= tonumber(ARGV[5]) then
+if call('HEXISTS', users, user) == 0 and call('HLEN', users) >= tonumber(ARGV[8]) then
   return 'full'
 end
-local added = move_user(incarnation, channel, user, 1, ARGV[4])
-local members = call('HGETALL', base .. 'members:' .. channel)
-return {move(incarnation, channel, 1), added, members, revision()}
+local added = move_user(incarnation, channel, user, 1, info)
+local count = move(incarnation, channel, 1)
+if added == 1 then tell_added(channel, user, info, ARGV[9]) end
+return {count, added, call('HGETALL', base .. 'members:' .. channel), revision()}

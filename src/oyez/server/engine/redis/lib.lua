@@ -54,6 +54,23 @@ local function revision()
   return tonumber(call('GET', base .. 'revision') or 0)
 end
 
+-- To everybody on a presence channel, with the number of the change: in the order of the changes, as
+-- nothing happens between the two. For this ARGV[2] is "PUBLISH" or "SPUBLISH", ARGV[3] the version
+-- byte of messages, and ARGV[4] what stands before the channel in its topic.
+local function tell(channel, ...)
+  local head = ARGV[3] .. struct.pack('>I8', revision())
+  call(ARGV[2], ARGV[4] .. channel, head .. cmsgpack.pack({...}))
+end
+
+local function tell_added(channel, user, info, socket_id)
+  local data = '{"user_id":' .. cjson.encode(user) .. ',"user_info":' .. info .. '}'
+  tell(channel, 'pusher_internal:member_added', data, socket_id)
+end
+
+local function tell_removed(channel, user)
+  tell(channel, 'pusher_internal:member_removed', '{"user_id":' .. cjson.encode(user) .. '}')
+end
+
 -- Likewise for the connections of a user: 1 if the user has come by this, -1 if gone, else 0.
 local function move_user(incarnation, channel, user, delta, info)
   local held = base .. 'held:' .. incarnation .. ':' .. channel
