@@ -1,6 +1,7 @@
-"""What follows when somebody joins or leaves: the others are told.
+"""What follows when somebody joins or leaves: counts, webhooks and those who watch users.
 
-The one place that reacts to the outcome of a join or a leave, whichever way it came about.
+Members are told of by the engine, in the order in which it counts them. This is the one place that
+reacts to the outcome of a join or a leave, whichever way it came about.
 """
 
 import asyncio
@@ -35,7 +36,7 @@ async def tell_watchers(engine: Engine, app: App, user_id: str, *, online: bool)
 
 
 class Announcer:
-    """Tells subscribers who came, who went and how many they are.
+    """Tells subscribers how many they are, and others what came about without a session.
 
     Args:
         tasks: holds what waits for the engine.

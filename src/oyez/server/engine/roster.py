@@ -1,10 +1,10 @@
 """Who the clients of this node believe to be on each presence channel, and putting that right.
 
 The store always knows who is there; clients know it from the list they got and from the events
-since. An event can be missed while the broker is away, and those of two nodes can overtake each
-other. So what was delivered is remembered per channel, with the revision (`Joined.revision`) up to
-which each user is known: an event that is older, or says what clients know already, is not
-delivered, and `difference` says what they have to be told to know the truth.
+since. They come in the order of the changes, but some can be missed while the broker is away, and a
+list can be ahead of them. So what was delivered is remembered per channel, with the revision
+(`Joined.revision`) up to which each user is known: an event that is older, or says what clients
+know already, is not delivered, and `difference` says what they have to be told to know the truth.
 """
 
 from collections.abc import Iterable, Iterator
