@@ -55,7 +55,7 @@ class Listeners:
         """Give back all connections."""
         self._closing = True
         for opening in self._listeners.values():
-            if opening.done() and opening.exception() is None:
+            if _is_open(opening):
                 await opening.result().close()
             else:
                 opening.cancel()
@@ -78,7 +78,7 @@ class Listeners:
         """Receive a topic no longer."""
         self._names.pop(topic, None)
         opening = self._listeners.get(self._shard(topic)[0])
-        if opening is not None and opening.done() and opening.exception() is None:
+        if opening is not None and _is_open(opening):
             opening.result().unsubscribe(topic)
 
     async def _listener(self, topic: bytes) -> Listener:
@@ -124,3 +124,8 @@ class Listeners:
         if not self._closing:
             self._closing = True
             self._lost(reason)
+
+
+def _is_open(opening: "asyncio.Future[Listener]") -> bool:
+    """Whether it was made; it may have failed, or been given up by who waited for it."""
+    return opening.done() and not opening.cancelled() and opening.exception() is None
