@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"", "cli", "protocol", "sdk"},
     "cli.checking": {"cli", "conformance"},
     "cli.configuration": {"cli", "server.config"},
-    "cli.doctor": {"cli", "sdk", "server.config", "server.node"},
+    "cli.doctor": {"cli", "sdk", "server.config", "server.tls"},
     "cli.serving": {
         "",
         "cli",
@@ -118,6 +118,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.ring": set(),
     "server.routes": PROTOCOL,
     "server.signin": ENGINE | {"server.broadcast", "server.hub", "server.occupancy"},
+    "server.tls": {"server.config"},
     "server.turns": set(),
     "server.upgrade": set(),
     "server.webhooks": ENGINE | {"server.webhooks"},

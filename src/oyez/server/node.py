@@ -7,10 +7,8 @@ import random
 import resource
 import signal
 import socket
-import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -34,6 +32,7 @@ from oyez.server.hub import Hub, Socket
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
 from oyez.server.session import Services
+from oyez.server.tls import load_tls, renew_tls
 from oyez.server.welcome import welcome_pages
 
 if TYPE_CHECKING:
@@ -206,8 +205,7 @@ class Node:
             log.info("nothing to reload")
             return
         try:
-            load_tls(self.settings)  # a bad pair must not break the one in use
-            self._tls.load_cert_chain(_certificate(self.settings), self.settings.tls_key)
+            renew_tls(self._tls, self.settings)
         except ValueError as error:
             log.error("certificate not reloaded", error=str(error))
         else:
@@ -377,27 +375,6 @@ def _redis(settings: Settings, lease: float, limit: float) -> "Backplane":
         )
     except (ValueError, TypeError) as error:
         raise ValueError(f"engine: {error}") from error
-
-
-def load_tls(settings: Settings) -> ssl.SSLContext:
-    """A server's TLS context with the configured certificate.
-
-    Raises:
-        ValueError: a file cannot be read, or they do not belong together.
-    """
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(_certificate(settings), settings.tls_key)
-    except OSError as error:
-        files = [str(file) for file in (settings.tls_certificate, settings.tls_key) if file]
-        raise ValueError(f"cannot use {' and '.join(files)} for TLS: {error}") from error
-    return context
-
-
-def _certificate(settings: Settings) -> Path:
-    if settings.tls_certificate is None:
-        raise ValueError("no tls_certificate is configured")
-    return settings.tls_certificate
 
 
 def raise_file_limit() -> None:

@@ -44,7 +44,7 @@ def certificate(settings: "Settings", now: float | None = None) -> Finding:
     check, file = "certificate", settings.tls_certificate
     if file is None:
         return Finding(check, "skipped", "no tls_certificate is configured")
-    from oyez.server.node import load_tls
+    from oyez.server.tls import load_tls
 
     renew = "renew it, such as: certbot renew; then: kill -HUP $(pgrep -f 'oyez serve')"
     try:

@@ -18,6 +18,7 @@ __all__ = ["VERSION", "Refused", "read", "write", "write_body"]
 
 VERSION: Final = 1
 _HEAD: Final = 9  # bytes before the event itself
+_UNNUMBERED: Final = bytes((VERSION,)) + bytes(8)
 
 
 class Refused(Exception):
@@ -41,8 +42,8 @@ def write_body(event: Event) -> bytes:
 
 
 def write(event: Event) -> bytes:
-    """The message for an event that has its sequence, or needs none."""
-    return bytes((VERSION,)) + event.sequence.to_bytes(_HEAD - 1) + write_body(event)
+    """The message for an event of a channel where the sequence does not matter."""
+    return _UNNUMBERED + write_body(event)
 
 
 def read(channel: str, message: bytes) -> Event:
@@ -51,7 +52,7 @@ def read(channel: str, message: bytes) -> Event:
     Raises:
         Refused: it is of another version, or no message at all.
     """
-    if message[:1] != bytes((VERSION,)):
+    if message[:1] != _UNNUMBERED[:1]:
         version = message[0] if message else "none"
         raise Refused(f"message version {version}, this node knows {VERSION}")
     try:

@@ -124,7 +124,7 @@ class RedisBackplane:
 
     async def publish(self, app_id: str, events: Sequence[Event], cache_seconds: int) -> None:
         """See `oyez.server.engine.backplane.Backplane.publish`."""
-        if len(events) == 1 and (events[0].sequence or not kind_of(events[0].channel).cache):
+        if len(events) == 1 and not kind_of(events[0].channel).cache:
             topic = self._topic(app_id, events[0].channel)
             await self._lane.ask(self._verb, topic, write(events[0]))
         elif not self._sharded:
@@ -143,10 +143,10 @@ class RedisBackplane:
         arguments: list[str | bytes | int] = [self._verb, bytes((VERSION,))]
         for event in events:
             keys.append(self._cache_key(app_id, event.channel))
-            made_here = kind_of(event.channel).cache and not event.sequence
-            keep = 1000 * cache_seconds if made_here else 0
+            cache = kind_of(event.channel).cache
+            keep = 1000 * cache_seconds if cache else 0
             topic = self._topic(app_id, event.channel)
-            arguments += [topic, write_body(event), "" if made_here else event.sequence, keep]
+            arguments += [topic, write_body(event), int(cache), keep]
         await self._lane.run(scripts.PUBLISH, keys, *arguments)
 
     async def cached(self, app_id: str, channel: str) -> Cached | None:

@@ -1,11 +1,11 @@
 -- "PUBLISH" or "SPUBLISH", version byte; per event with the cache key of its channel in KEYS:
--- topic, event, its sequence or "" if one is to be made here, for how many ms to keep it
+-- topic, event, "1" if it is of a cache channel, for how many ms to keep it
 -- All events of one call, or none: nothing here can fail once it has begun.
 local verb, version = ARGV[1], ARGV[2]
 for at, cache in ipairs(KEYS) do
-  local topic, event, given, keep = unpack(ARGV, 4 * at - 1, 4 * at + 2)
-  local sequence = tonumber(given)
-  if not sequence then
+  local topic, event, numbered, keep = unpack(ARGV, 4 * at - 1, 4 * at + 2)
+  local sequence = 0
+  if numbered == '1' then
     local time = redis.call('TIME')
     sequence = time[1] * 1000000 + time[2]
     local last = tonumber(redis.call('HGET', cache, 'sequence') or 0)
