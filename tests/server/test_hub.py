@@ -252,6 +252,19 @@ async def test_what_a_replay_contained_is_not_delivered_again() -> None:
     assert not hub.channels["1", "cache-a"].ahead
 
 
+async def test_events_with_and_without_a_number_may_come_together() -> None:
+    hub, old, new = Hub(Metering()), Client(), Client()
+    subscribe(hub, "presence-a", old)
+    hub.hold("1", "presence-a", new)
+    for sequence in (0, 4, 0, 6):
+        hub.deliver("1", Event("e", "presence-a", str(sequence), sequence=sequence))
+    await asyncio.sleep(0)
+    hub.release("1", "presence-a", new, after=5)
+
+    assert old.data() == ["0", "4", "0", "6"]
+    assert new.data() == ["0", "0", "6"]
+
+
 async def test_who_is_ahead_is_forgotten_with_its_subscription() -> None:
     hub, client = Hub(Metering()), Client()
     hub.hold("1", "cache-a", client)

@@ -73,7 +73,7 @@ class _Run:
         self.channel = channel
         self.position = position  # among the runs of this turn
         self.frames: list[bytes] = []
-        self.sequences: list[int] = []  # of all frames, or empty where events have none
+        self.sequences: list[int] = []  # of all frames
         self.size = 0
         self.skips: dict[Writer, set[int]] | None = None  # who does not get which frames
 
@@ -179,10 +179,9 @@ class Hub:
         if event.socket_id is not None:
             self._skip(run, app_id, event.socket_id)
         frame = text_frame(event_text(event))
-        if event.sequence:
-            run.sequences.append(event.sequence)
-            if channel.ahead:
-                self._skip_who_is_ahead(run, channel.ahead, event.sequence)
+        if event.sequence and channel.ahead:
+            self._skip_who_is_ahead(run, channel.ahead, event.sequence)
+        run.sequences.append(event.sequence)
         run.frames.append(frame)
         run.size += len(frame)
 
@@ -278,7 +277,7 @@ def _without(run: _Run, writer: Writer, data: bytes) -> bytes:
 
 def _held(run: _Run, writer: Writer, data: bytes) -> list[tuple[int, bytes]]:
     """What ``writer`` gets of a run once its subscription is acknowledged."""
-    if not run.sequences:
+    if not any(run.sequences):
         return [(0, _without(run, writer, data))]
     skipped = run.skips.get(writer, ()) if run.skips is not None else ()
     frames = enumerate(zip(run.sequences, run.frames, strict=True))
