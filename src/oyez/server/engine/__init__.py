@@ -85,9 +85,10 @@ class Joined(msgspec.Struct, frozen=True):
         cached: what a cache channel replays. An event published meanwhile is either this one or
             delivered after the join, never both and never neither: what was delivered meanwhile
             with a ``sequence`` up to its own is not for who has just joined.
-        revision: grows with every change of members; 0 where changes are told before anybody can
-            ask. A member event has that of its change as its sequence, and ``members`` has
-            everything up to this one, so such events are not for who has just joined.
+        revision: the number of this change. It grows with every change of who is on any channel of
+            the app, also after the store has lost its data.
+        told: ``members`` has all changes that were delivered here up to this place
+            (`oyez.protocol.events.Event.sequence`), so those are not for who has just joined.
     """
 
     occupied: bool
@@ -96,6 +97,7 @@ class Joined(msgspec.Struct, frozen=True):
     members: tuple[Member, ...] = ()
     cached: Cached | None = None
     revision: int = 0
+    told: int = 0
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -105,11 +107,13 @@ class Left(msgspec.Struct, frozen=True):
         vacated: this was the channel's last subscription.
         subscriptions: how many the channel still has.
         removed: this was the user's last connection on the channel.
+        revision: as in `Joined`.
     """
 
     vacated: bool
     subscriptions: int = 0
     removed: bool = False
+    revision: int = 0
 
 
 class Engine(Protocol):
@@ -149,15 +153,11 @@ class Engine(Protocol):
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         """Count one more subscription of this node, as ``member`` if the channel has members.
 
         A user's first connection is told to everybody on the channel. A member who is there already
         keeps the ``user_info`` that others have seen.
-
-        Args:
-            socket_id: of the connection that joins, which is not told of itself.
 
         Raises:
             ChannelFull: the user is not there yet and ``max_members`` others are.

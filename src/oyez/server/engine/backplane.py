@@ -72,6 +72,7 @@ class Change(msgspec.Struct, frozen=True):
         subscriptions: how many the channel has now.
         occupied: these were its first subscriptions.
         vacated: these were its last ones.
+        revision: of the change, or of the last one if there were several (`Joined.revision`).
     """
 
     channel: str
@@ -80,18 +81,22 @@ class Change(msgspec.Struct, frozen=True):
     vacated: bool = False
     added: tuple[str, ...] = ()
     removed: tuple[str, ...] = ()
+    revision: int = 0
 
 
 class Roll(msgspec.Struct, frozen=True):
-    """The members of a channel in the order they came.
+    """Who is on a channel, at one moment.
 
     Attributes:
         age: seconds since the store has known the app. While that is less than a lease, nodes may
             still be restating what they hold.
-        revision: see `oyez.server.engine.Joined`.
+        subscriptions: how many.
+        members: of a presence channel, in the order they came.
+        revision: of the last change of the app (`oyez.server.engine.Joined`).
     """
 
     age: float
+    subscriptions: int = 0
     members: tuple[Member, ...] = ()
     revision: int = 0
 
@@ -119,7 +124,10 @@ class Backplane(Protocol):
         """Receive them no longer, soon."""
 
     async def publish(self, app_id: str, events: Sequence[Event], cache_seconds: int) -> None:
-        """See `oyez.server.engine.Engine.publish`."""
+        """See `oyez.server.engine.Engine.publish`.
+
+        The store numbers the events of cache channels; others keep the sequence they have.
+        """
 
     async def cached(self, app_id: str, channel: str) -> Cached | None:
         """See `oyez.server.engine.Engine.cached`."""
@@ -138,12 +146,11 @@ class Backplane(Protocol):
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None,
     ) -> Joined:
         """Count one more subscription of the incarnation; ``cached`` is left open.
 
-        Here and wherever members change, the others are told in the order of the changes, with the
-        revision of each as the sequence of its event.
+        Here and wherever members change, `receive` is told on every node with interest, in the
+        order of the changes, with the revision of each as the sequence of its event.
 
         Raises:
             Stale: the incarnation is not alive.
@@ -161,12 +168,9 @@ class Backplane(Protocol):
         """What the store says the incarnation holds, as in `Held.counts`, by channel."""
 
     async def restate(
-        self, app_id: str, incarnation: str, held: Mapping[str, Held], *, silently: bool
+        self, app_id: str, incarnation: str, held: Mapping[str, Held]
     ) -> list[Change]:
         """Make what the incarnation holds of these channels exactly this.
-
-        Args:
-            silently: nobody is told, as nobody has been told that it was not so.
 
         Raises:
             Stale: the incarnation is not alive.
@@ -191,7 +195,7 @@ class Backplane(Protocol):
         """See `oyez.server.engine.Engine.channels`."""
 
     async def roll(self, app_id: str, channel: str) -> Roll:
-        """Who is on a presence channel."""
+        """Who is on a channel of any kind."""
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.Engine.meter`."""
