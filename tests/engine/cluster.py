@@ -19,7 +19,7 @@ from oyez.protocol.messages import Member, termination
 from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Backplane, Beat
 from oyez.server.engine.cluster import ClusterEngine, Timing
-from tests.engine.contract import ADA, BOB, EngineNode, eventually
+from tests.engine.contract import ADA, BOB, EVE, EngineNode, eventually
 
 LEASE, LIMIT = 0.6, 1.0
 
@@ -243,8 +243,8 @@ class ClusterContract:
         dead, *others = [await deployment.node() for _ in range(3)]
         for node in others:
             await node.enter("presence-a", BOB)
-        await dead.enter("presence-a", ADA)
-        await dead.enter("presence-a", BOB)
+        for member in (ADA, BOB, EVE):
+            await dead.enter("presence-a", member)
         await dead.join("alone")
         await dead.join(connections_of("ada"))
         await dead.crash()
@@ -252,13 +252,16 @@ class ClusterContract:
         await eventually(lambda: all(node.named(REMOVED) for node in others))
         await asyncio.sleep(LEASE)
 
-        told = sorted((x for node in others for x in node.gone), key=lambda x: x[0])
+        told = sorted((x for node in others for x in node.gone), key=lambda x: (x[0], x[2]))
         assert told == [
             (connections_of("ada"), Left(True, 0), None),
             ("alone", Left(True, 0), None),
             ("presence-a", Left(False, 2, removed=True), "ada"),
+            ("presence-a", Left(False, 2, removed=True), "eve"),
         ]
-        assert [node.named(REMOVED) for node in others] == [['{"user_id":"ada"}']] * 2
+        assert [sorted(node.named(REMOVED)) for node in others] == [
+            ['{"user_id":"ada"}', '{"user_id":"eve"}']
+        ] * 2
         assert await others[0].engine.channels("1", "") == {"presence-a": Occupancy(2, 1)}
 
     async def test_a_node_that_dies_while_it_joins_leaves_nothing(

@@ -55,11 +55,11 @@ local function move(incarnation, channel, delta)
   return total
 end
 
--- To everybody on a presence channel, with the number of the change: in the order of the changes, as
+-- To everybody on a presence channel, each with a number of its own: in the order of the changes, as
 -- nothing happens between the two. For this ARGV[2] is "PUBLISH" or "SPUBLISH", ARGV[3] the version
 -- byte of messages, and ARGV[4] what stands before the channel in its topic.
 local function tell(channel, ...)
-  local head = ARGV[3] .. struct.pack('>I8', revision())
+  local head = ARGV[3] .. struct.pack('>I8', next_revision())
   call(ARGV[2], ARGV[4] .. channel, head .. cmsgpack.pack({...}))
 end
 
@@ -81,7 +81,6 @@ local function move_user(incarnation, channel, user, delta, info)
   if total <= 0 then
     call('HDEL', users, user)
     call('HDEL', members, user)
-    next_revision()
     return -1
   end
   if total == delta then
