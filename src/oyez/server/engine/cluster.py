@@ -24,7 +24,7 @@ from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 from oyez.server.engine import Cached, Deliver, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.aftermath import Aftermath, CameBack, WentAway
-from oyez.server.engine.backplane import Backplane, Standing
+from oyez.server.engine.backplane import Backplane, Roll, Standing
 from oyez.server.engine.interest import Interest
 from oyez.server.engine.lease import Lease
 from oyez.server.engine.messages import Refused, read
@@ -159,6 +159,11 @@ class ClusterEngine:
         """See `oyez.server.engine.Engine.members`."""
         self._require()
         return (await self._backplane.roll(app_id, channel)).members
+
+    async def roll(self, app_id: str, channel: str) -> Roll:
+        """See `oyez.server.engine.backplane.Backplane.roll`."""
+        self._require()
+        return await self._backplane.roll(app_id, channel)
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.Engine.meter`."""

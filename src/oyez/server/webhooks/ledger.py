@@ -113,6 +113,9 @@ class Kept(Protocol):
     def bury(self, letter: Letter) -> None:
         """Keep a letter as dead, with its attempts and its last error."""
 
+    def may_deliver(self) -> bool:
+        """Whether we can be sure that no other node delivers by now."""
+
 
 class Ledger(Kept, Protocol):
     """What the webhooks ask of the place where everything is kept."""

@@ -121,6 +121,10 @@ class LocalLedger:
         """See `oyez.server.webhooks.ledger.Kept.bury`."""
         self._outbox.bury(letter)
 
+    def may_deliver(self) -> bool:
+        """See `oyez.server.webhooks.ledger.Kept.may_deliver`: there is no other node."""
+        return True
+
     async def _keep(self, change: Change) -> None:
         """An outbox that fails costs durability, not service: letters go out from memory."""
         try:
