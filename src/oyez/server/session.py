@@ -21,7 +21,7 @@ from oyez.protocol.events import Event
 from oyez.server import eager
 from oyez.server.broadcast import Writer
 from oyez.server.deadlines import Deadlines
-from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined
+from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined, OutcomeUnknown
 from oyez.server.frames import text_frame
 from oyez.server.hub import Hub
 from oyez.server.metrics import Counters
@@ -221,7 +221,11 @@ class Session:
         app, services = self._connection.app, self._services
         if services.webhooks is not None:
             await services.webhooks.client_event(app, event)
-        await services.engine.publish(app.id, (event,))
+        try:
+            await services.engine.publish(app.id, (event,))
+        except OutcomeUnknown:
+            text = "No answer from the engine, which may have delivered the event"
+            raise Refusal(text) from None
         services.hub.metering[app.id].client_messages += 1
 
     async def _join(self, join: Join) -> None:
@@ -230,9 +234,7 @@ class Session:
         services, limit = self._services, self._connection.app.limits.presence_members
         services.hub.hold(app_id, channel, self.writer)
         try:
-            joined = await services.engine.join(
-                app_id, channel, join.member, limit, self._connection.socket_id
-            )
+            joined = await services.engine.join(app_id, channel, join.member, limit)
         except ChannelFull:
             services.hub.remove(app_id, channel, self.writer)
             raise Refusal(
@@ -255,10 +257,10 @@ class Session:
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
-        after = joined.revision
-        if kind_of(channel).cache:
-            after = max(after, self._replay(channel, joined))
-        services.hub.release(app_id, channel, self.writer, self.descriptor, after=after)
+        after = self._replay(channel, joined) if kind_of(channel).cache else 0
+        services.hub.release(
+            app_id, channel, self.writer, self.descriptor, after=after, told=joined.told
+        )
         await services.announcer.joined(self._connection.app, channel, joined)
 
     def _replay(self, channel: str, joined: Joined) -> int:

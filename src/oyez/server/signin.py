@@ -42,7 +42,7 @@ class SignedIn:
             return
         self._hub.release(self._app.id, connections_of(self._user.id), self._writer)
         if joined.occupied:
-            await self._tell(online=True)
+            await self._tell(online=True, revision=joined.revision)
 
     async def watch(self) -> bytes | None:
         """Follow the users of the watchlist.
@@ -60,8 +60,8 @@ class SignedIn:
         for user_id in self._user.watchlist:
             if await self._join(watchers_of(user_id)) is None:
                 return None
-            found = await self._engine.occupancy(self._app.id, connections_of(user_id))
-            (online if found.subscriptions else offline).append(user_id)
+            is_online = await self._engine.is_online(self._app.id, user_id)
+            (online if is_online else offline).append(user_id)
         return messages.watchlist_states(online, offline)
 
     def release(self) -> None:
@@ -88,7 +88,7 @@ class SignedIn:
             try:
                 left = await self._engine.leave(self._app.id, channel, None)
                 if left.vacated and channel == connections_of(self._user.id):
-                    await self._tell(online=False)
+                    await self._tell(online=False, revision=left.revision)
             except EngineUnavailable as error:
                 failed = error
         if failed is not None:
@@ -109,5 +109,7 @@ class SignedIn:
         self._channels.append(channel)
         return joined
 
-    async def _tell(self, *, online: bool) -> None:
-        await tell_watchers(self._engine, self._app, self._user.id, online=online)
+    async def _tell(self, *, online: bool, revision: int) -> None:
+        await tell_watchers(
+            self._engine, self._app, self._user.id, online=online, revision=revision
+        )

@@ -2,8 +2,8 @@
 
 Counting is the store's affair, so that there is one truth. This node keeps a record of what it
 holds (`holdings`), is registered in each app it uses under a name with a lease (`lease`),
-subscribes to what it has subscribers for (`interest`), and remembers what its clients know of
-members (`roster`).
+subscribes to what it has subscribers for (`interest`), and keeps what its clients know true
+(`knowledge`).
 
 When store or broker are away everything is refused at once, clients stay, and one task tries to
 come back: connect, subscribe everything again, make the store have what this node holds.
@@ -16,8 +16,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
 from oyez.protocol.channels import kind_of
 from oyez.protocol.events import Event
@@ -26,9 +26,9 @@ from oyez.server.engine import Cached, Deliver, EngineUnavailable, Joined, Left,
 from oyez.server.engine.aftermath import Aftermath, CameBack, WentAway
 from oyez.server.engine.backplane import Backplane, Roll, Standing
 from oyez.server.engine.interest import Interest
+from oyez.server.engine.knowledge import Knowledge
 from oyez.server.engine.lease import Lease
 from oyez.server.engine.messages import Refused, read
-from oyez.server.engine.roster import Roster
 
 __all__ = ["ClusterEngine", "Timing"]
 
@@ -38,7 +38,6 @@ _Result = TypeVar("_Result")
 _LOG_REFUSED_EVERY: Final = 60.0  # seconds
 _FIRST_PAUSE: Final = 0.05  # between two attempts to come back
 _LONGEST_PAUSE: Final = 5.0
-_AUDITED_AT_ONCE: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,17 +80,22 @@ class ClusterEngine:
         self.away = True
         self.refused = 0
         self._backplane = backplane
-        self._deliver = deliver
         self._apps = apps
         self._timing = timing
         self._interest = Interest(backplane, time.monotonic)
-        self._roster = Roster()
+        self._knowledge = Knowledge(
+            backplane,
+            deliver,
+            is_used=self._interest.is_used,
+            holds=self._holds,
+            settled=lambda app_id: self._lease(app_id).settled,
+            lease=timing.lease,
+        )
         self._leases: dict[str, Lease] = {}
         self._aftermath = Aftermath(backplane, went_away, came_back)
         self._trouble = asyncio.Event()
         self._tried = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._audit_at = 0.0
         self._sweep_from = 0.0
         self._longest_pause = min(_LONGEST_PAUSE, timing.lease / 2)
         self._refusal_logged = -_LOG_REFUSED_EVERY
@@ -120,6 +124,8 @@ class ClusterEngine:
     ) -> None:
         """See `oyez.server.engine.Engine.publish`."""
         self._require()
+        if events[0].sequence:  # it says how things are
+            self._knowledge.published(app_id, events[0])
         await self._backplane.publish(app_id, events, cache_seconds)
 
     async def join(
@@ -128,22 +134,25 @@ class ClusterEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         self._require()
-        return await self._limited(self._join(app_id, channel, member, max_members, socket_id))
+        return await self._limited(self._join(app_id, channel, member, max_members))
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
-        if self._interest.drop(app_id, channel):
-            self._roster.end(app_id, channel)
+        self._drop(app_id, channel)
         return await self._limited(self._lease(app_id).leave(channel, user_id))
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.Engine.occupancy`."""
         self._require()
         return await self._backplane.occupancy(app_id, channel)
+
+    async def is_online(self, app_id: str, user_id: str) -> bool:
+        """See `oyez.server.engine.Engine.is_online`."""
+        self._require()
+        return await self._knowledge.is_online(app_id, user_id)
 
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
         """See `oyez.server.engine.Engine.channels`."""
@@ -178,14 +187,13 @@ class ClusterEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None,
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
         if member is not None:
-            self._roster.expect(app_id, channel)
+            self._knowledge.expect(app_id, channel)
         await self._interest.use(app_id, channel)
         try:
-            joining = self._lease(app_id).join(channel, member, max_members, socket_id)
+            joining = self._lease(app_id).join(channel, member, max_members)
             if kind_of(channel).cache:
                 asking = self._backplane.cached(app_id, channel)
                 outcomes = await asyncio.gather(joining, asking, return_exceptions=True)
@@ -193,15 +201,20 @@ class ClusterEngine:
             else:
                 joined = await joining
         except BaseException:
-            if self._interest.drop(app_id, channel):
-                self._roster.end(app_id, channel)
+            self._drop(app_id, channel)
             raise
         if member is not None:
-            members = self._roster.begin(app_id, channel, joined.members, joined.revision)
-            if time.monotonic() < self._lease(app_id).rebuilt_at + self._timing.lease:
-                # Other nodes have not restated all their members yet: clients here know of more.
-                joined = msgspec.structs.replace(joined, members=members)
+            return self._knowledge.joined(app_id, channel, member, joined)
+        self._knowledge.follow(app_id, channel)
         return joined
+
+    def _drop(self, app_id: str, channel: str) -> None:
+        if self._interest.drop(app_id, channel):
+            self._knowledge.end(app_id, channel)
+
+    def _holds(self, app_id: str, channel: str, user_id: str) -> bool:
+        lease = self._leases.get(app_id)
+        return lease is not None and lease.holdings.has_user(channel, user_id)
 
     async def _with_cached(
         self,
@@ -217,7 +230,7 @@ class ClusterEngine:
         if isinstance(cached, BaseException):
             await self._lease(app_id).leave(channel, member.user_id if member else None)
             raise cached
-        return msgspec.structs.replace(joined, cached=cached)
+        return replace(joined, cached=cached)
 
     def _lease(self, app_id: str) -> Lease:
         lease = self._leases.get(app_id)
@@ -252,12 +265,9 @@ class ClusterEngine:
     def _receive(self, app_id: str, channel: str, message: bytes) -> None:
         try:
             event = read(channel, message)
-            news = self._roster.news(app_id, event)
+            self._knowledge.receive(app_id, event)
         except (Refused, ValueError) as error:
             self._refuse(app_id, channel, error)
-            return
-        for each in news:
-            self._deliver(app_id, each)
 
     def _refuse(self, app_id: str, channel: str, error: Exception) -> None:
         self.refused += 1
@@ -287,7 +297,8 @@ class ClusterEngine:
             connected_at = time.monotonic()
             self._tried.set()
             # Nobody could renew a lease while the store was away: all get the time to do so now.
-            self._sweep_from = self._audit_at = connected_at + self._timing.lease
+            self._sweep_from = connected_at + self._timing.lease
+            self._knowledge.doubt(restating=True)
             for lease in self._leases.values():
                 if not lease.settled:
                     self._settle_soon(lease)
@@ -303,6 +314,7 @@ class ClusterEngine:
         while True:
             self._trouble.clear()
             self._interest.forget()
+            self._knowledge.forget_revisions()
             try:
                 await self._backplane.connect(self._receive, self._lost)
                 await self._interest.restore()
@@ -323,13 +335,12 @@ class ClusterEngine:
             self._start(self._settle(lease))
 
     async def _settle(self, lease: Lease) -> None:
-        before = lease.rebuilt_at
         try:
-            await lease.settle()
+            rebuilt = await lease.settle()
         except EngineUnavailable as error:
             self._lost(str(error))
-        if lease.rebuilt_at != before:  # lists may have been short until all had restated
-            self._audit_at = lease.rebuilt_at + self._timing.lease
+        else:
+            self._knowledge.doubt(restating=rebuilt)
 
     # Signs of life, ours and others'.
 
@@ -341,7 +352,7 @@ class ClusterEngine:
             self._interest.tidy()
             try:
                 await asyncio.gather(*(self._beat(app_id) for app_id in self._all_apps()))
-                await self._audit()
+                await self._knowledge.audit()
             except EngineUnavailable as error:
                 self._lost(str(error))
 
@@ -360,26 +371,6 @@ class ClusterEngine:
         for incarnation in beat.lapsed:
             log.warning("sweeping a node", app_id=app_id, incarnation=incarnation)
             await self._aftermath.sweep(app_id, incarnation)
-        self._audit_at = time.monotonic() + self._timing.lease / 2
-
-    async def _audit(self) -> None:
-        """Put right what clients here believe, where there is reason to doubt it."""
-        topics = tuple(self._roster.suspect)
-        if 0 < self._audit_at <= time.monotonic():
-            self._audit_at = 0.0
-            topics = tuple(self._roster)
-        for at in range(0, len(topics), _AUDITED_AT_ONCE):
-            part = topics[at : at + _AUDITED_AT_ONCE]
-            await asyncio.gather(*(self._audit_one(*topic) for topic in part))
-
-    async def _audit_one(self, app_id: str, channel: str) -> None:
-        roll = await self._backplane.roll(app_id, channel)
-        if roll.age < self._timing.lease:
-            self._audit_at = time.monotonic() + self._timing.lease - roll.age
-            return
-        self._roster.suspect.discard((app_id, channel))
-        for event in self._roster.difference(app_id, channel, roll.members, roll.revision):
-            self._deliver(app_id, event)
 
     async def _depart(self) -> None:
         """Leave in good order: what is still held ends now and not when the lease lapses."""

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from oyez.protocol.channels import is_internal, kind_of
+from oyez.protocol.channels import connections_of, is_internal, kind_of
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member, member_added, member_removed
 from oyez.server.engine import Cached, ChannelFull, Deliver, Joined, Left, Occupancy
@@ -99,6 +99,7 @@ class MemoryEngine:
         self._caches: dict[str, _Cache] = {}
         self._clock = clock
         self._metered: dict[tuple[int, str], int] = {}
+        self._place = 0  # of the last change of members
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,7 +124,6 @@ class MemoryEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         channels = self._apps.setdefault(app_id, {})
@@ -139,9 +139,10 @@ class MemoryEngine:
         channels[channel] = found
         found.subscriptions += 1
         if added and member is not None:
-            self._deliver(app_id, member_added(channel, member, socket_id))
+            self._place += 1
+            self._deliver(app_id, member_added(channel, member, -self._place))
         cached = await self.cached(app_id, channel) if kind_of(channel).cache else None
-        return Joined(occupied, found.subscriptions, added, members, cached)
+        return Joined(occupied, found.subscriptions, added, members, cached, told=self._place)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
@@ -161,13 +162,18 @@ class MemoryEngine:
             if not channels:
                 del self._apps[app_id]
         elif removed and user_id is not None:
-            self._deliver(app_id, member_removed(channel, user_id))
+            self._place += 1
+            self._deliver(app_id, member_removed(channel, user_id, -self._place))
         return Left(vacated, found.subscriptions, removed)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.Engine.occupancy`."""
         found = self._apps.get(app_id, {}).get(channel)
         return found.occupancy() if found else Occupancy()
+
+    async def is_online(self, app_id: str, user_id: str) -> bool:
+        """See `oyez.server.engine.Engine.is_online`."""
+        return connections_of(user_id) in self._apps.get(app_id, {})
 
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
         """See `oyez.server.engine.Engine.channels`."""
