@@ -99,6 +99,9 @@ class Log:
                     found.setdefault(id_, event)
         return list(found.values())
 
+    def has(self, count: int, target: str) -> bool:
+        return len(self.events(target)) >= count
+
     def names(self, channel: str, target: str = TARGETS[0]) -> list[str]:
         return [event.name for event in self.events(target) if event.channel == channel]
 

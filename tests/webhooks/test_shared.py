@@ -3,6 +3,7 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from functools import partial
 
 import pytest
 
@@ -38,7 +39,7 @@ async def test_a_channel_is_told_once_whichever_nodes_its_clients_are_on(nodes: 
     two.leave(ROOM, "ada")
 
     for target in TARGETS:
-        await eventually(lambda target=target: len(nodes.log.names(ROOM, target)) == 4)
+        await eventually(partial(nodes.log.has, 4, target))
         assert nodes.log.names(ROOM, target) == [
             "channel_occupied",
             "member_added",
