@@ -2,14 +2,20 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from oyez.protocol.webhooks import WebhookEvent
+from oyez.protocol.webhooks import WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
+from oyez.server.webhooks import reconciler
+from oyez.server.webhooks.database import Database
 from oyez.server.webhooks.grace import Presence
+from oyez.server.webhooks.ledger import Change, Letter
+from oyez.server.webhooks.outbox import Outbox
 from oyez.server.webhooks.shared import Timing
 from tests.webhooks.deployment import (
     APP,
@@ -23,6 +29,7 @@ from tests.webhooks.deployment import (
 )
 
 ROOM = "presence-a"
+OCCUPIED = write_event(WebhookEvent("channel_occupied", "news"))
 
 
 @pytest.fixture
@@ -339,3 +346,58 @@ async def test_a_node_that_cannot_beat_stops_delivering_before_others_begin(
 
     assert len(two.duties) == 3
     assert one.duties == frozenset()
+
+
+async def test_a_join_does_not_wait_for_a_database_that_hangs_and_nothing_is_lost(
+    nodes: Nodes,
+) -> None:
+    one = await nodes.start(Timing(0.05, 0.6, 0.02, patience=0.2, compare=60))
+    other = Database(nodes.url, shared=True)
+    hangs = asyncio.create_task(other.write(lambda connection: time.sleep(1.5)))
+    await asyncio.sleep(0.1)
+    started = time.monotonic()
+    for _ in range(10):
+        await one.join("news")
+        one.leave("news")
+    await one.join(ROOM, "ada")
+    assert time.monotonic() - started < 1
+    await hangs
+    other.close()
+
+    await eventually(lambda: nodes.log.believed() == nodes.truth.told())
+    await eventually(lambda: nodes.log.names("news") == ["channel_occupied", "channel_vacated"])
+    await one.join("late")
+    assert not one.ledger._writer._away
+
+
+async def test_what_one_node_alone_has_told_is_taken_over(nodes: Nodes) -> None:
+    async with Outbox(nodes.url) as outbox:
+        letter = Letter("x" * 32, outbox.next_position(), APP.id, TARGETS[0], "news", OCCUPIED, 0)
+        await outbox.store(Change([letter], begun=[one_of("news"), one_of("sports")]))
+    await nodes.start()
+
+    await eventually(lambda: nodes.log.names("news") == ["channel_occupied", "channel_vacated"])
+    assert nodes.log.names("sports") == ["channel_vacated"]
+
+
+async def test_letters_to_an_endpoint_that_nobody_has_any_more_are_given_up(
+    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciler, "_KNOWN_AGAIN", 0.2)
+    async with Outbox(nodes.url) as outbox:
+        gone = Letter("x" * 32, outbox.next_position(), APP.id, "http://gone", "a", b"{}", 0)
+        await outbox.store(Change([gone]))
+    one = await nodes.start()
+    async with asyncio.timeout(10):
+        while not (dead := await one.ledger.dead(10)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+    assert [letter.error for letter in dead] == ["the endpoint is no longer configured"]
+
+
+async def test_a_node_starts_without_its_database_and_waits_for_it(tmp_path: Path) -> None:
+    async with deployment(f"sqlite:///{tmp_path / 'later' / 'outbox.db'}") as nodes:
+        one = await nodes.start(Timing(0.05, 0.6, 0.02, patience=0.2, compare=0.3))
+        await one.join("news")
+        (tmp_path / "later").mkdir()
+        await eventually(lambda: nodes.log.names("news") == ["channel_occupied"])
