@@ -90,6 +90,7 @@ class ClusterEngine:
             holds=self._holds,
             settled=lambda app_id: self._lease(app_id).settled,
             lease=timing.lease,
+            clock=time.monotonic,
         )
         self._leases: dict[str, Lease] = {}
         self._aftermath = Aftermath(backplane, went_away, came_back)

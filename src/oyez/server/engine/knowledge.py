@@ -6,7 +6,6 @@ states of users, which nodes tell by themselves and can fail to, some are asked 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -34,6 +33,7 @@ class Knowledge:
         holds: see `oyez.server.engine.roster.Roster`.
         settled: whether the store has what this node holds of an app.
         lease: seconds in which all nodes restate what they hold after the store has lost it.
+        clock: seconds that only go forward.
     """
 
     def __init__(
@@ -45,11 +45,13 @@ class Knowledge:
         holds: Callable[[str, str, str], bool],
         settled: Callable[[str], bool],
         lease: float,
+        clock: Callable[[], float],
     ) -> None:
         self._backplane = backplane
         self._deliver = deliver
         self._settled = settled
         self._lease = lease
+        self._clock = clock
         self._roster = Roster(holds)
         self._latest = Latest(is_used)
         self._audit_at = 0.0  # when everything is audited next; 0 for never
@@ -81,7 +83,7 @@ class Knowledge:
     def joined(self, app_id: str, channel: str, member: Member, joined: Joined) -> Joined:
         """The outcome with the list as everybody here knows it, once they know all that it has."""
         roster, revision = self._roster, joined.revision
-        complete = time.monotonic() >= self._complete_from
+        complete = self._clock() >= self._complete_from
         roster.begin(app_id, channel, joined.members, revision)
         news = roster.compare(app_id, channel, joined.members, revision, complete=complete) or []
         news += roster.include(app_id, channel, member)
@@ -120,7 +122,7 @@ class Knowledge:
             restating: nodes may have to restate what they hold; until they had the time to, who is
                 not in a list of the store has not gone for that.
         """
-        self._audit_at = time.monotonic()
+        self._audit_at = self._clock()
         if restating:
             self._complete_from = self._audit_at + self._lease
 
@@ -131,7 +133,7 @@ class Knowledge:
             EngineUnavailable: not all of it.
         """
         members, latest = tuple(self._roster.suspect), self._latest.some(_AT_ONCE)
-        now = time.monotonic()
+        now = self._clock()
         if 0 < self._audit_at <= now:
             self._audit_at = self._complete_from if self._complete_from > now else 0.0
             members, latest = tuple(self._roster), tuple(self._latest)
@@ -142,7 +144,7 @@ class Knowledge:
     async def _audit_members(self, app_id: str, channel: str) -> None:
         for _ in range(_ASKED_AGAIN):
             roll = await self._backplane.roll(app_id, channel)
-            complete = self._is_complete(roll) and time.monotonic() >= self._complete_from
+            complete = self._is_complete(roll) and self._clock() >= self._complete_from
             news = self._roster.compare(
                 app_id, channel, roll.members, roll.revision, complete=complete
             )
@@ -163,5 +165,5 @@ class Knowledge:
         """Whether all nodes have had the time to restate; if not, all is audited again then."""
         missing = self._lease - roll.age
         if missing > 0:
-            self._audit_at = self._complete_from = time.monotonic() + missing
+            self._audit_at = self._complete_from = self._clock() + missing
         return missing <= 0
