@@ -14,18 +14,17 @@ from sqlalchemy import (
     Column,
     Connection,
     Double,
+    Index,
     LargeBinary,
     Row,
     String,
     Table,
     Text,
     and_,
-    bindparam,
     delete,
     func,
     select,
     text,
-    tuple_,
     update,
 )
 
@@ -59,10 +58,17 @@ _told = Table(
     Column("revision", BigInteger, nullable=False),
     Column("there", Boolean, nullable=False),
     Column("told", Boolean, nullable=False),
-    Column("due", Double, nullable=True, index=True),
+    Column("due", Double, nullable=True),
 )
-_key = tuple_(_told.c.app_id, _told.c.channel, _told.c.user_id)
-_by_key = select(_told).where(_key.in_(bindparam("keys", expanding=True)))
+_has_due = _told.c.due.is_not(None)
+Index("ix_webhook_told_due", _told.c.due, sqlite_where=_has_due, postgresql_where=_has_due)
+_app_of_due = _told.c.app_id.concat("")  # no column: SQLite is to look by what is due
+_by_keys = (
+    "WITH asked (app_id, channel, user_id) AS (VALUES {})"
+    " SELECT known.app_id, known.channel, known.user_id, revision, there, told, due"
+    " FROM asked CROSS JOIN webhook_told AS known WHERE known.app_id = asked.app_id"
+    " AND known.channel = asked.channel AND known.user_id = asked.user_id"
+)  # SQLite reads the whole table for ``(app_id, channel, user_id) IN (…)``
 _put = text(
     "INSERT INTO webhook_told (app_id, channel, user_id, revision, there, told, due)"
     " VALUES (:app_id, :channel, :user_id, :revision, :there, :told, :due)"
@@ -178,7 +184,7 @@ def _with_channels(
 
 def read_due(connection: Connection, now: float) -> set[str]:
     """The apps with ends that are due."""
-    query = select(_told.c.app_id).where(_told.c.due <= now, _told.c.told).distinct()
+    query = select(_app_of_due).where(_told.c.due <= now, _told.c.told).distinct()
     return set(connection.execute(query).scalars())
 
 
@@ -186,7 +192,7 @@ def end_due(connection: Connection, apps: Iterable[str], now: float, most: int) 
     """What has ended in these apps, as it is told from now on, in the order to be told."""
     # Members end before their channel does.
     first = (_told.c.due, _of_channel, _told.c.app_id, _told.c.channel, _told.c.user_id)
-    is_due = and_(_told.c.due <= now, _told.c.told, _told.c.app_id.in_(sorted(apps)))
+    is_due = and_(_told.c.due <= now, _told.c.told, _app_of_due.in_(sorted(apps)))
     found = connection.execute(select(_told).where(is_due).order_by(*first).limit(most))
     due = dict(_entry(row) for row in found)
     gone_with = _gone_with(connection, due)
@@ -253,10 +259,13 @@ def lower_revisions(connection: Connection, app_id: str, revision: int) -> None:
 
 def _read(connection: Connection, presences: Iterable[Presence]) -> Rows:
     keys = [(app_id, channel, user_id.encode()) for app_id, channel, user_id in presences]
+    one = "(?, ?, ?)" if connection.dialect.paramstyle == "qmark" else "(%s, %s, %s)"
     rows: Rows = {}
     for at in range(0, len(keys), _AT_ONCE):
-        found = connection.execute(_by_key, {"keys": keys[at : at + _AT_ONCE]})
-        rows.update(_entry(row) for row in found)
+        asked = keys[at : at + _AT_ONCE]
+        query = _by_keys.format(", ".join([one] * len(asked)))
+        given = tuple(value for key in asked for value in key)
+        rows.update(_entry(row) for row in connection.exec_driver_sql(query, given))
     return rows
 
 
