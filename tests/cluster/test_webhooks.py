@@ -74,6 +74,36 @@ def test_what_a_killed_node_held_is_told_to_have_ended(
         assert told(receiver, "presence-b") == LIFE[:2]
 
 
+def test_what_a_node_held_that_stops_ends_as_well(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver]
+) -> None:
+    receiver = receivers()
+    stopping, _ = node_with_webhooks(receiver), node_with_webhooks(receiver)
+    with accepted(stopping) as ada:
+        ada.join(stopping, "presence-a", "ada")
+        receiver.wait_for(2)
+        assert stopping.stop() == 0
+        receiver.wait_for(4, seconds=10)
+    assert told(receiver, "presence-a") == LIFE
+
+
+def test_workers_share_what_they_tell(
+    node: Callable[..., RunningServer], receivers: Callable[..., Receiver], tmp_path: Path
+) -> None:
+    receiver = receivers()
+    server = node(
+        endpoint(receiver.url) + "[apps.limits]\nwebhook_delay = 1\n",
+        top=f'workers = 2\ndata_directory = "{tmp_path}"',
+    )
+    clients = [accepted(server) for _ in range(10)]
+    for client in clients:
+        client.join(server, "presence-a", "ada")
+    for client in clients:
+        client.connection.close()
+    receiver.wait_until(lambda: len(told(receiver, "presence-a")) == 4)
+    assert told(receiver, "presence-a") == LIFE
+
+
 def test_redis_without_its_data_ends_nothing_that_is_there(
     node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
 ) -> None:

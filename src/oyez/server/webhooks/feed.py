@@ -76,6 +76,8 @@ class Feed:
                 await self._look(desk)
             except OutboxUnavailable as error:
                 log.debug("webhooks not read", error=str(error))
+            except Exception:
+                log.exception("bug in the webhooks")
 
     async def _look(self, desk: Desk) -> None:
         if not self._held:  # what came before is read with what waits for each endpoint

@@ -45,6 +45,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
 _NOBODY = "#webhooks"  # a channel without members: asked for the age of the store
 _ENDED_AT_ONCE = 500
 _ASKED_AT_ONCE = 50
+_SAID_AT_ONCE = 500
 _LOOKS = 1.0  # seconds between two looks for doubts
 _SOON = 1.0  # seconds from a doubt to the comparison: doubts come in crowds
 _THOROUGH = 10  # of so many comparisons one asks for every presence channel
@@ -90,7 +91,7 @@ class Reconciler:
 
     Args:
         apps: ids of the apps with webhooks, and their graces in seconds.
-        note: takes signals.
+        say: takes signals and returns when they are written, if the database is there.
         written: see `oyez.server.webhooks.writer.Writer`.
     """
 
@@ -100,14 +101,14 @@ class Reconciler:
         source: Source,
         apps: Mapping[str, float],
         timing: Timing,
-        note: Callable[[Sequence[Signal]], None],
+        say: Callable[[Sequence[Signal]], Awaitable[None]],
         written: Callable[[int, Sequence[Letter]], None],
     ) -> None:
         self._database = database
         self._source = source
         self._apps = apps
         self._timing = timing
-        self._note = note
+        self._say = say
         self._written = written
         self._due: dict[str, float] = {}
         self._doubts: dict[str, int] | None = None
@@ -238,7 +239,8 @@ class Reconciler:
                 self._compared[app_id] = 0
         if signals:
             log.info("webhooks put right", app_id=app_id, signals=len(signals))
-            self._note(signals)
+        for at in range(0, len(signals), _SAID_AT_ONCE):
+            await self._say(signals[at : at + _SAID_AT_ONCE])
 
     async def _check_revisions(self, app_id: str, newest: int) -> None:
         """Another engine may number lower than one that was used before: signals would be lost."""

@@ -55,7 +55,7 @@ class SharedLedger:
         self._writer = Writer(self._database, graces, self._written, self._timing.patience)
         self._feed = Feed(self._database, self._timing.poll)
         self._reconciler = Reconciler(
-            self._aside, source, graces, self._timing, self._writer.note, self._written
+            self._aside, source, graces, self._timing, self._say, self._written
         )
         self._held: frozenset[str] = frozenset()
         self._backlog: Backlog = {}
@@ -86,8 +86,8 @@ class SharedLedger:
         await asyncio.gather(*tasks, return_exceptions=True)
         try:
             async with asyncio.timeout(_STOPS):
-                await self._writer.flush(self._desk)
                 await self._lose(self._held)
+                await self._writer.flush(self._desk)
                 await self._database.write(self._duties.resign)
         except (OutboxUnavailable, TimeoutError) as problem:
             log.warning("webhook database away during the stop", error=str(problem))
@@ -157,6 +157,9 @@ class SharedLedger:
         return not self._duties.lapsed
 
     # How it is done.
+
+    async def _say(self, signals: Sequence[Signal]) -> None:
+        await self._writer.keep(signals=signals)
 
     def _written(self, before: int, letters: Sequence[Letter]) -> None:
         self._feed.written(before, letters, self._desk)

@@ -185,6 +185,7 @@ class Writer:
             written = await self._database.write(
                 lambda connection: self._do(connection, batch, desk)
             )
+            self._written(written.before, written.letters)
         except asyncio.CancelledError:  # it may have been written: once more does no harm
             self._batches.appendleft(batch)
             raise
@@ -201,7 +202,6 @@ class Writer:
             if self._away:
                 log.info("webhook database back")
                 self._away = False
-            self._written(written.before, written.letters)
         batch.done.set()
         return True
 
