@@ -122,7 +122,7 @@ async def test_nothing_ends_while_nodes_may_still_restate_what_they_hold(nodes: 
     one = await nodes.start()
     await one.join("news")
     await one.join("sports")
-    nodes.truth.age, kept = 0.0, dict(nodes.truth.on)
+    nodes.truth.age, kept = 0.1, dict(nodes.truth.on)
     nodes.truth.on.clear()  # the store has lost its data
     one.webhooks.left(APP, "sports", one_gone(nodes), None)
     one.webhooks.doubt(APP.id)
@@ -160,6 +160,21 @@ async def test_an_engine_that_numbers_lower_is_believed(nodes: Nodes) -> None:
     await eventually(lambda: nodes.log.names("news")[1:] == ["channel_vacated"])
     await one.join("news")
     await eventually(lambda: nodes.log.names("news")[2:] == ["channel_occupied"])
+
+
+async def test_what_nobody_holds_after_the_engine_has_forgotten_everything_ends(
+    nodes: Nodes,
+) -> None:
+    one = await nodes.start()
+    await one.join("news")
+    await one.join(ROOM, "ada")
+    await eventually(partial(nodes.log.has, 3, TARGETS[0]))
+    nodes.truth.on.clear()
+    nodes.truth.revision, nodes.truth.age = 0, 0.0
+    one.webhooks.doubt(APP.id)
+
+    await eventually(lambda: nodes.log.believed() == set(), 20)
+    assert nodes.log.names(ROOM)[2:] == ["member_removed", "channel_vacated"]
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -114,7 +114,7 @@ def delete_letters(connection: Connection, ids: Iterable[str]) -> None:
 
 def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
     """Keep letters as dead, but only the newest of all the dead."""
-    buried = [{"buried": x.id, "tried": x.attempts, "why": x.error[:500]} for x in letters]
+    buried = [{"buried": x.id, "tried": x.attempts, "why": _text(x.error)} for x in letters]
     if not buried:
         return
     connection.execute(_bury, buried)
@@ -163,6 +163,11 @@ def read_present(connection: Connection) -> list[Presence]:
         Presence(row.app_id, row.channel, row.user_id.decode())
         for row in connection.execute(select(present_table))
     ]
+
+
+def _text(error: str) -> str:
+    """As much of it as there is room for; PostgreSQL's text has no NUL."""
+    return error.replace("\0", "")[:500]
 
 
 def _values(presence: Presence) -> dict[str, str | bytes]:

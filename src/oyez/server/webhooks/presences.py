@@ -252,9 +252,9 @@ def read_members(connection: Connection, app_id: str, channels: Sequence[str]) -
 
 
 def lower_revisions(connection: Connection, app_id: str, revision: int) -> None:
-    """Believe an engine that numbers changes lower than all that we have heard."""
+    """Believe an engine that numbers changes lower than what we have heard."""
     newer = and_(_told.c.app_id == app_id, _told.c.revision > revision)
-    connection.execute(update(_told).where(newer).values(revision=0))
+    connection.execute(update(_told).where(newer).values(revision=revision - 1))
 
 
 def _read(connection: Connection, presences: Iterable[Presence]) -> Rows:

@@ -113,7 +113,8 @@ class Reconciler:
         self._due: dict[str, float] = {}
         self._doubts: dict[str, int] | None = None
         self._compared: dict[str, int] = {}
-        self._too_new: dict[str, int] = {}
+        self._too_new: set[str] = set()
+        self._unknown: dict[str, float] = {}
         self._kept = 0
 
     async def run(self, desk: Desk) -> None:
@@ -161,8 +162,18 @@ class Reconciler:
         return count >= _ENDED_AT_ONCE
 
     async def _is_complete(self, app_id: str) -> bool:
-        """Whether all nodes have restated what they hold since the store lost its data."""
-        return (await self._source.roll(app_id, _NOBODY)).age >= self._source.lease
+        return self._complete(app_id, await self._source.roll(app_id, _NOBODY))
+
+    def _complete(self, app_id: str, roll: Roll) -> bool:
+        """Whether all nodes have restated what they hold since the store lost its data.
+
+        An app that the store does not know at all for a lease is one that nobody holds anything of.
+        """
+        if roll.age > 0:
+            self._unknown.pop(app_id, None)
+            return roll.age >= self._source.lease
+        now = time.monotonic()
+        return now - self._unknown.setdefault(app_id, now) >= self._source.lease
 
     async def _compare_forever(self, desk: Desk) -> None:
         tidy_at = time.monotonic() + self._timing.compare
@@ -186,9 +197,7 @@ class Reconciler:
         known, self._doubts = self._doubts, doubts
         for app_id, count in doubts.items():
             if known is not None and count != known.get(app_id, 0) and app_id in self._apps:
-                soon = time.monotonic() + min(_SOON, self._timing.compare)
-                self._due[app_id] = min(self._due[app_id], soon)
-                self._compared[app_id] = 0
+                self._again(app_id, min(_SOON, self._timing.compare))
 
     async def compare(self, app_id: str, desk: Desk) -> None:
         """Compare one app, and say what is not as it was told.
@@ -232,30 +241,34 @@ class Reconciler:
             if summary is not None and summary.channel is not None:
                 rows[its] = summary.channel
             found = [each for each in _present(its, roll) if desk.follows(each)]
-            signals += _corrections(found, rows, roll, complete=roll.age >= self._source.lease)
-            if roll.age < self._source.lease:
-                again = time.monotonic() + self._source.lease - roll.age
-                self._due[app_id] = min(self._due[app_id], again)
-                self._compared[app_id] = 0
+            complete = self._complete(app_id, roll)
+            signals += _corrections(found, rows, roll, complete=complete)
+            if not complete:
+                self._again(app_id, self._source.lease - roll.age)
         if signals:
             log.info("webhooks put right", app_id=app_id, signals=len(signals))
         for at in range(0, len(signals), _SAID_AT_ONCE):
             await self._say(signals[at : at + _SAID_AT_ONCE])
 
+    def _again(self, app_id: str, seconds: float) -> None:
+        """Compare thoroughly after a while."""
+        self._due[app_id] = min(self._due[app_id], time.monotonic() + seconds)
+        self._compared[app_id] = 0
+
     async def _check_revisions(self, app_id: str, newest: int) -> None:
-        """Another engine may number lower than one that was used before: signals would be lost."""
+        """An engine may number lower than before, if it is another: signals would be ignored."""
         roll = await self._source.roll(app_id, _NOBODY)
         if roll.revision >= newest:
-            self._too_new.pop(app_id, None)
-            return
-        seen = self._too_new.pop(app_id, 0)
-        if not seen or roll.age < self._source.lease:  # a replica may lag a moment
-            self._too_new[app_id] = 1
-            return
-        log.warning("engine numbers lower than before", app_id=app_id, revision=roll.revision)
-        await self._database.write(
-            lambda connection: lower_revisions(connection, app_id, roll.revision)
-        )
+            self._too_new.discard(app_id)
+        elif app_id not in self._too_new or not self._complete(app_id, roll):
+            self._too_new.add(app_id)  # a replica may lag a moment
+            self._again(app_id, self._source.lease)
+        else:
+            self._too_new.discard(app_id)
+            log.warning("engine numbers lower than before", app_id=app_id, revision=roll.revision)
+            await self._database.write(
+                lambda connection: lower_revisions(connection, app_id, roll.revision)
+            )
 
 
 def _differs(
