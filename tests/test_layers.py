@@ -128,6 +128,7 @@ ALLOWED: dict[str, set[str]] = {
         "protocol",
         "server.apps",
         "server.config",
+        "server.engine.cluster",
         "server.webhooks",
     },
     "server.workers": {"server"},

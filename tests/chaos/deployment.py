@@ -76,7 +76,8 @@ class Deployment:
     async def _add_node(self, number: int, webhooks: str) -> None:
         link = await self._stack.enter_async_context(FaultProxy(self.broker.port))
         data = self._directory / f"data-{number}"
-        settings = self.app.settings(self.broker.url(link.port), webhooks, data)
+        outbox = self._directory / "outbox.db"
+        settings = self.app.settings(self.broker.url(link.port), webhooks, data, outbox)
         node = NodeProcess(number, self._directory, settings)
         self._stack.push_async_callback(node.kill)
         api = AsyncClient(

@@ -32,8 +32,12 @@ class App:
     limit: float = 1.0
     webhook_delay: int = 1
 
-    def settings(self, engine: str, webhooks: str, directory: Path) -> str:
-        """The configuration of one node as TOML; without webhooks if there is no URL."""
+    def settings(self, engine: str, webhooks: str, directory: Path, outbox: Path) -> str:
+        """The configuration of one node as TOML; without webhooks if there is no URL.
+
+        Args:
+            outbox: the database of webhooks, which all nodes share.
+        """
         settings = f"""
 engine = "{engine}"
 data_directory = "{directory}"
@@ -55,6 +59,9 @@ webhook_delay = {self.webhook_delay}
         if not webhooks:
             return settings
         return f"""{settings}
+[webhooks]
+outbox = "sqlite:///{outbox}"
+
 [[apps.webhooks]]
 url = "{webhooks}"
 events = [

@@ -6,6 +6,9 @@ import pytest
 
 from tests.conftest import RunningServer
 from tests.redis_server import RedisServer, redis_is_installed, running_redis
+from tests.webhooks.conftest import receiver, receivers
+
+__all__ = ["receiver", "receivers"]
 
 APP = """
 [[apps]]

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from sqlalchemy import create_engine
 
 from tests.conftest import RunningServer
+from tests.webhooks.postgres import postgres_is_installed, running_postgres
 from tests.webhooks.receiver import Behaviour, Receiver, accepts
 
 ALL = (
@@ -58,3 +61,23 @@ def receivers() -> Iterator[Callable[..., Receiver]]:
 @pytest.fixture
 def receiver(receivers: Callable[..., Receiver]) -> Receiver:
     return receivers()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    with running_postgres() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=postgres_is_installed)])
+def shared_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'outbox.db'}"
+    url: str = request.getfixturevalue("postgres")
+    name = f"test_{uuid4().hex}"
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {name}")
+    engine.dispose()
+    return url.removesuffix("/postgres") + f"/{name}"

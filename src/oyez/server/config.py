@@ -85,7 +85,8 @@ class WebhookDeliverySettings(StrictModel):
     outbox: str = Field(
         default="",
         description=(
-            "SQLAlchemy URL, such as `postgresql+psycopg://…`; default: SQLite in `data_directory`."
+            "SQLAlchemy URL, such as `postgresql+psycopg://…`, the same on all nodes; default: "
+            "SQLite in `data_directory`."
         ),
     )
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one request.")

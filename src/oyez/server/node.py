@@ -22,7 +22,7 @@ from oyez.server.apps import Apps
 from oyez.server.broadcast import broadcasting, write_to_each
 from oyez.server.config import SAMPLE_SECRET, Settings, without_password
 from oyez.server.deadlines import Deadlines
-from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
+from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.fallback import Fallbacks
 from oyez.server.gate import Gate
@@ -37,6 +37,7 @@ from oyez.server.welcome import welcome_pages
 
 if TYPE_CHECKING:
     from oyez.server.engine.backplane import Backplane
+    from oyez.server.engine.cluster import ClusterEngine
     from oyez.server.webhooks import Webhooks
 
 __all__ = ["Node", "raise_file_limit", "serve"]
@@ -91,7 +92,7 @@ class Node:
         """See `oyez.server.metrics.Ready`."""
         return "Engine away" if self._serving else "Not ready"
 
-    def _build_engine(self) -> Engine:
+    def _build_engine(self) -> "MemoryEngine | ClusterEngine":
         settings = self.settings
         if settings.engine == "memory":
             return MemoryEngine(self.hub.deliver)
@@ -110,6 +111,7 @@ class Node:
     async def _went_away(self, app_id: str, channel: str, left: Left, user_id: str | None) -> None:
         app = self.apps.by_id(app_id)
         if app is not None:
+            self._doubt(app_id)
             await self._services.announcer.went_away(app, channel, left, user_id)
 
     async def _came_back(
@@ -117,18 +119,21 @@ class Node:
     ) -> None:
         app = self.apps.by_id(app_id)
         if app is not None:
+            self._doubt(app_id)
             await self._services.announcer.came_back(app, channel, joined, member)
+
+    def _doubt(self, app_id: str) -> None:
+        """Where nodes come and go without a word, something may not have been told."""
+        if self.webhooks is not None:
+            self.webhooks.doubt(app_id)
 
     def _build_webhooks(self) -> "Webhooks | None":
         if not any(app.endpoints() for app in self.settings.apps):
             return None
-        if self.settings.engine != "memory":
-            raise ValueError(
-                'webhooks are told by one node only so far: they need engine = "memory"'
-            )
         from oyez.server.webhooks.assembly import build_webhooks
 
-        return build_webhooks(self.settings, self.apps)
+        shared = None if isinstance(self.engine, MemoryEngine) else self.engine
+        return build_webhooks(self.settings, self.apps, shared)
 
     def _build_gate(self) -> Gate:
         settings = self.settings
@@ -182,9 +187,9 @@ class Node:
         async with contextlib.AsyncExitStack() as stack:
             self.hub.broadcast = stack.enter_context(broadcasting(self.settings.broadcast))
             stack.callback(setattr, self.hub, "broadcast", write_to_each)
-            await stack.enter_async_context(self.engine)
-            if self.webhooks is not None:
+            if self.webhooks is not None:  # also told what ends when the engine is left
                 await stack.enter_async_context(self.webhooks)
+            await stack.enter_async_context(self.engine)
             ticking = asyncio.create_task(self._tick())
             stack.callback(ticking.cancel)
             listener = await self._listen()

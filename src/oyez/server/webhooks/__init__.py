@@ -8,7 +8,7 @@ channel; what nobody takes for five minutes is kept as a dead letter.
 import asyncio
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from types import TracebackType
 from typing import Self
 
@@ -21,7 +21,7 @@ from oyez.protocol.webhooks import Endpoint, WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
 from oyez.server.webhooks.courier import Courier, Policy
 from oyez.server.webhooks.grace import Presence
-from oyez.server.webhooks.ledger import Begun, Ledger, Letter
+from oyez.server.webhooks.ledger import Address, Ledger, Letter
 from oyez.server.webhooks.senders import Sender
 
 __all__ = ["Webhooks"]
@@ -52,9 +52,7 @@ class Webhooks:
         self.couriers: dict[tuple[str, str], Courier] = {}
         self._by_app: dict[str, list[Courier]] = {}
         self._senders: dict[Sender, None] = {}
-        self._delays: dict[str, float] = {}
         for app, endpoint, sender in endpoints:
-            self._delays[app.id] = float(app.limits.webhook_delay)
             courier = Courier(endpoint, app.tokens[0], sender, ledger, policy)
             self.couriers[app.id, endpoint.target] = courier
             self._by_app.setdefault(app.id, []).append(courier)
@@ -89,13 +87,13 @@ class Webhooks:
         """Somebody has subscribed; returns when what follows from it is stored."""
         if app.id not in self._by_app or is_internal(channel):
             return
-        begun: list[Begun] = []
+        begun = []
         if joined.occupied:
-            begun += self._begun(app, Presence(app.id, channel))
+            begun.append(Presence(app.id, channel))
         if joined.added and user_id is not None:
-            begun += self._begun(app, Presence(app.id, channel, user_id))
-        if begun:
-            await self.ledger.begin(app.id, begun)
+            begun.append(Presence(app.id, channel, user_id))
+        if begun := [each for each in begun if self.follows(each)]:
+            await self.ledger.begin(begun, joined.revision)
         if kind_of(channel).cache and joined.cached is None:
             await self._cache_miss(app, channel)
 
@@ -103,10 +101,19 @@ class Webhooks:
         """Somebody's subscription has ended; it is told after the grace."""
         if app.id not in self._by_app or is_internal(channel):
             return
+        ended = []
         if left.removed and user_id is not None:
-            self.ledger.end(Presence(app.id, channel, user_id), self._delays[app.id])
+            ended.append(Presence(app.id, channel, user_id))
         if left.vacated:
-            self.ledger.end(Presence(app.id, channel), self._delays[app.id])
+            ended.append(Presence(app.id, channel))
+        for presence in ended:
+            if self.follows(presence):
+                self.ledger.end(presence, left.revision)
+
+    def doubt(self, app_id: str) -> None:
+        """The engine may not have told us everything of this app."""
+        if app_id in self._by_app:
+            self.ledger.doubt(app_id)
 
     async def client_event(self, app: App, event: Event) -> None:
         """A client event is accepted; returns when it is stored."""
@@ -129,15 +136,17 @@ class Webhooks:
 
     def report(self) -> list[dict[str, str | int | float]]:
         """What became of the letters to each endpoint."""
-        now = time.time()
+        now, backlog = time.time(), self.ledger.backlog()
         found: list[dict[str, str | int | float]] = []
         for (app_id, target), courier in self.couriers.items():
-            tally, oldest = courier.tally, courier.oldest_ms()
+            tally, pending, oldest = courier.tally, courier.pending, courier.oldest_ms()
+            if backlog is not None:
+                pending, oldest = backlog.get((app_id, target), (0, 0))
             found.append(
                 {
                     "app_id": app_id,
                     "target": target,
-                    "pending": courier.pending,
+                    "pending": pending,
                     "oldest_pending_seconds": max(0.0, now - oldest / 1000) if oldest else 0.0,
                     "delivered": tally.delivered,
                     "failed_attempts": tally.failed_attempts,
@@ -149,6 +158,19 @@ class Webhooks:
         return found
 
     # What the ledger asks.
+
+    def addresses(self) -> Collection[Address]:
+        """See `oyez.server.webhooks.ledger.Desk.addresses`."""
+        return self.couriers.keys()
+
+    def follows(self, presence: Presence) -> bool:
+        """See `oyez.server.webhooks.ledger.Desk.follows`."""
+        names = _MEMBER_EVENTS if presence.user_id else _CHANNEL_EVENTS
+        return any(
+            courier.endpoint.wants(WebhookEvent(name, presence.channel))
+            for courier in self._by_app.get(presence.app_id, ())
+            for name in names
+        )
 
     def post(self, letter: Letter) -> bool:
         """See `oyez.server.webhooks.ledger.Desk.post`."""
@@ -174,11 +196,6 @@ class Webhooks:
     async def abandon(self, app_id: str, target: str) -> None:
         """See `oyez.server.webhooks.ledger.Desk.abandon`."""
         await self.couriers[app_id, target].abandon()
-
-    def _begun(self, app: App, presence: Presence) -> list[Begun]:
-        """What begins, if anybody wants to be told of it or of its end."""
-        wanted = _MEMBER_EVENTS if presence.user_id else _CHANNEL_EVENTS
-        return [(presence, self.letters_of_begin(presence))] if self.wants(app, *wanted) else []
 
     def _letters_of(self, presence: Presence, of_channel: str, of_member: str) -> list[Letter]:
         app_id, channel, user_id = presence

@@ -1,24 +1,28 @@
 """Building the webhooks of a node from its settings."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
-from oyez.protocol.app import App
 from oyez.server.apps import Apps
 from oyez.server.config import Settings, is_loopback
+from oyez.server.engine.cluster import ClusterEngine
 from oyez.server.webhooks import Webhooks
 from oyez.server.webhooks.courier import Policy
 from oyez.server.webhooks.ledger import Ledger
 from oyez.server.webhooks.local import LocalLedger
 from oyez.server.webhooks.outbox import Outbox
 from oyez.server.webhooks.senders import HttpSender, PythonSender, load_hook
+from oyez.server.webhooks.shared import SharedLedger, Source
 
 __all__ = ["build_webhooks"]
 
 _PYTHON = "python:"
 
 
-def build_webhooks(settings: Settings, apps: Apps) -> Webhooks:
+def build_webhooks(settings: Settings, apps: Apps, cluster: ClusterEngine | None) -> Webhooks:
     """The webhooks that the settings ask for.
+
+    Args:
+        cluster: the engine, if there may be other nodes.
 
     Raises:
         ValueError: a Python function cannot be loaded.
@@ -41,12 +45,18 @@ def build_webhooks(settings: Settings, apps: Apps) -> Webhooks:
                 sender = PythonSender(hook, timeout=delivery.timeout)
             found.append((app, endpoint, sender))
     policy = Policy(give_up=delivery.retry_seconds, most_pending=delivery.most_pending)
-    return Webhooks(found, _ledger(settings, [app for app, _, _ in found]), policy)
+    graces = {app.id: float(app.limits.webhook_delay) for app, _, _ in found}
+    return Webhooks(found, _ledger(settings, graces, cluster), policy)
 
 
-def _ledger(settings: Settings, apps: Iterable[App]) -> Ledger:
-    delays = {app.id: float(app.limits.webhook_delay) for app in apps}
-    return LocalLedger(Outbox(_outbox_url(settings)), delays)
+def _ledger(
+    settings: Settings, graces: Mapping[str, float], cluster: ClusterEngine | None
+) -> Ledger:
+    url = _outbox_url(settings)
+    if cluster is None:
+        return LocalLedger(Outbox(url), graces)
+    source = Source(cluster.channels, cluster.roll, settings.cluster.lease_seconds)
+    return SharedLedger(url, graces, source)
 
 
 def _outbox_url(settings: Settings) -> str:

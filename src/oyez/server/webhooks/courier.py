@@ -26,6 +26,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
 
 _LANES = 10
 _BATCH = 100
+_DOUBTFUL = 0.5  # seconds between two questions whether this node may go on
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +175,8 @@ class Courier:
         headers = {**dict(self.endpoint.headers), **request_headers(self._token, body, ids)}
         began, pause, attempts = self._clock(), self._policy.first_retry, 0
         while True:
+            while not self._ledger.may_deliver():  # we shall be abandoned, or it passes
+                await self._sleep(_DOUBTFUL)
             attempts += 1
             try:
                 await self._sender.send(self.endpoint.target, headers, body, events)

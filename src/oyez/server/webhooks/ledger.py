@@ -1,17 +1,18 @@
 """The seam below the webhooks: who was told to be there, and letters that are not delivered yet.
 
 `oyez.server.webhooks.Webhooks` knows what happens and who wants to hear of it. A ledger keeps it
-and decides what is news; `oyez.server.webhooks.local` does for one node, in a database and its
-memory. What a ledger promises:
+and decides what is news: `oyez.server.webhooks.local` for one node, in a database and its memory,
+`oyez.server.webhooks.shared` for many, all in one database. What a ledger promises:
 
 - Beginnings and ends of a presence alternate strictly: `begin` is news only if nobody was told, an
   end only if it has not come back within the grace.
 - A letter that was kept is handed to ``post`` of a node at least once until it is removed or
   buried, and in the order in which the letters of its channel were kept.
-- When a method returns, what it was given survives the end of the process.
+- When `begin` or `store` returns, what it was given survives the end of the process, unless the
+  log says that the database is away.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -20,11 +21,31 @@ import msgspec
 
 from oyez.server.webhooks.grace import Presence
 
-__all__ = ["Begun", "Change", "Desk", "Kept", "Ledger", "Letter", "OutboxUnavailable"]
+__all__ = [
+    "Address",
+    "Backlog",
+    "Change",
+    "Desk",
+    "Kept",
+    "Ledger",
+    "Letter",
+    "OutboxRefused",
+    "OutboxUnavailable",
+]
+
+Address = tuple[str, str]
+"""An endpoint: app id and target."""
+
+Backlog = Mapping[Address, tuple[int, int]]
+"""What waits for each endpoint: how many letters, and when the oldest happened in Unix ms."""
 
 
 class OutboxUnavailable(Exception):
     """The store does not take or give anything."""
+
+
+class OutboxRefused(OutboxUnavailable):
+    """The store does not take this, and would not do so later."""
 
 
 class Letter(msgspec.Struct):
@@ -58,21 +79,23 @@ class Change:
     ended: Sequence[Presence] = ()
 
 
-Begun = tuple[Presence, Sequence[Letter]]
-"""Something that is there, with the letters that tell so."""
-
-
 class Desk(Protocol):
-    """What a ledger asks of the webhooks of its node."""
+    """What a ledger asks of the webhooks of its node; only the first four from any thread."""
 
-    def post(self, letter: Letter) -> bool:
-        """Deliver a letter; whether its endpoint is configured."""
+    def addresses(self) -> Iterable[Address]:
+        """Every endpoint that is configured."""
+
+    def follows(self, presence: Presence) -> bool:
+        """Whether any endpoint is told that this is there, or that it is gone."""
 
     def letters_of_begin(self, presence: Presence) -> list[Letter]:
         """The letters by which it is told that something is there."""
 
     def letters_of_end(self, presence: Presence) -> list[Letter]:
         """The letters by which it is told that something is gone."""
+
+    def post(self, letter: Letter) -> bool:
+        """Deliver a letter; whether its endpoint is configured."""
 
     def withdraw(self, ids: Iterable[str]) -> None:
         """Forget letters that wait, if they are here."""
@@ -89,6 +112,9 @@ class Kept(Protocol):
 
     def bury(self, letter: Letter) -> None:
         """Keep a letter as dead, with its attempts and its last error."""
+
+    def may_deliver(self) -> bool:
+        """Whether we can be sure that no other node delivers by now."""
 
 
 class Ledger(Kept, Protocol):
@@ -112,17 +138,23 @@ class Ledger(Kept, Protocol):
     def next_position(self) -> int:
         """A number larger than all before: letters are listed in its order."""
 
-    async def begin(self, app_id: str, begun: Sequence[Begun]) -> None:
-        """Something is there; what nobody was told yet is kept and delivered."""
+    async def begin(self, presences: Sequence[Presence], revision: int) -> None:
+        """These are there as of a revision; what nobody was told yet is kept and delivered."""
 
-    def end(self, presence: Presence, delay: float) -> None:
-        """Something is gone; unless it comes back within ``delay`` seconds, that is told."""
+    def end(self, presence: Presence, revision: int) -> None:
+        """It is gone as of a revision; unless it comes back within the grace, that is told."""
+
+    def doubt(self, app_id: str) -> None:
+        """Something may have been missed: compare what was told with what is true."""
 
     async def store(self, letters: Sequence[Letter]) -> None:
         """Keep letters of one app, and deliver them."""
 
     async def is_first(self, app_id: str, channel: str, seconds: float) -> bool:
         """Whether nobody has asked this of the channel for so long."""
+
+    def backlog(self) -> Backlog | None:
+        """What waits in the whole deployment; None if all of it is at the couriers here."""
 
     async def pending(self, limit: int) -> list[Letter]:
         """Undelivered letters, oldest first.

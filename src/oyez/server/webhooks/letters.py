@@ -37,6 +37,10 @@ __all__ = [
     "create_tables",
     "delete_letters",
     "last_position",
+    "letter_of",
+    "letters_table",
+    "metadata",
+    "present_table",
     "read_dead",
     "read_pending",
     "read_present",
@@ -45,10 +49,10 @@ __all__ = [
 ]
 
 _MOST_DEAD = 10_000  # dead letters kept, for all endpoints together
-_metadata = MetaData()
-_letters = Table(
+metadata = MetaData()
+letters_table = Table(
     "webhook_letters",
-    _metadata,
+    metadata,
     Column("id", String(32), primary_key=True),
     Column("position", BigInteger, nullable=False, index=True),
     Column("app_id", String(40), nullable=False),
@@ -60,32 +64,34 @@ _letters = Table(
     Column("attempts", Integer, nullable=False, default=0),
     Column("error", String(500), nullable=False, default=""),
 )
-_present = Table(
+present_table = Table(
     "webhook_presence",
-    _metadata,
+    metadata,
     Column("app_id", String(40), primary_key=True),
     Column("channel", Text, primary_key=True),
     Column("user_id", LargeBinary, primary_key=True),  # UTF-8: PostgreSQL's text has no NUL
 )
-_insert = insert(_letters)
-_delete = delete(_letters).where(_letters.c.id == bindparam("gone"))
+_insert = insert(letters_table)
+_delete = delete(letters_table).where(letters_table.c.id == bindparam("gone"))
 _bury = (
-    update(_letters)
-    .where(_letters.c.id == bindparam("buried"))
+    update(letters_table)
+    .where(letters_table.c.id == bindparam("buried"))
     .values(dead=True, attempts=bindparam("tried"), error=bindparam("why"))
 )
-_begin = insert(_present)
-_end = delete(_present).where(*(column == bindparam(f"old_{column.name}") for column in _present.c))
+_begin = insert(present_table)
+_end = delete(present_table).where(
+    *(column == bindparam(f"old_{column.name}") for column in present_table.c)
+)
 
 
 def create_tables(connection: Connection) -> None:
     """Make what is not there yet."""
-    _metadata.create_all(connection)
+    metadata.create_all(connection)
 
 
 def last_position(connection: Connection) -> int:
     """The largest position of any letter."""
-    return connection.execute(select(func.max(_letters.c.position))).scalar() or 0
+    return connection.execute(select(func.max(letters_table.c.position))).scalar() or 0
 
 
 def write_changes(connection: Connection, changes: Sequence[Change]) -> None:
@@ -108,52 +114,60 @@ def delete_letters(connection: Connection, ids: Iterable[str]) -> None:
 
 def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
     """Keep letters as dead, but only the newest of all the dead."""
-    buried = [{"buried": x.id, "tried": x.attempts, "why": x.error[:500]} for x in letters]
+    buried = [{"buried": x.id, "tried": x.attempts, "why": _text(x.error)} for x in letters]
     if not buried:
         return
     connection.execute(_bury, buried)
-    dead = _letters.c.dead.is_(True)
+    dead = letters_table.c.dead.is_(True)
     oldest_kept = (
-        select(_letters.c.position)
+        select(letters_table.c.position)
         .where(dead)
-        .order_by(_letters.c.position.desc())
+        .order_by(letters_table.c.position.desc())
         .offset(_MOST_DEAD - 1)
         .limit(1)
     )
     position = connection.execute(oldest_kept).scalar()
     if position is not None:
-        connection.execute(delete(_letters).where(dead & (_letters.c.position < position)))
+        connection.execute(
+            delete(letters_table).where(dead & (letters_table.c.position < position))
+        )
 
 
 def revive_letters(connection: Connection, ids: Sequence[str]) -> list[Letter]:
     """Make dead letters pending again, and return them."""
-    chosen = _letters.c.id.in_(ids) & _letters.c.dead.is_(True)
-    letters = [_letter(row) for row in connection.execute(select(_letters).where(chosen))]
-    connection.execute(update(_letters).where(chosen).values(dead=False, attempts=0))
+    chosen = letters_table.c.id.in_(ids) & letters_table.c.dead.is_(True)
+    letters = [letter_of(row) for row in connection.execute(select(letters_table).where(chosen))]
+    connection.execute(update(letters_table).where(chosen).values(dead=False, attempts=0))
     for letter in letters:
         letter.dead, letter.attempts = False, 0
     return letters
 
 
-def read_pending(connection: Connection) -> list[Letter]:
+def read_pending(connection: Connection, limit: int | None = None) -> list[Letter]:
     """Undelivered letters, oldest first."""
-    query = select(_letters).where(_letters.c.dead.is_(False)).order_by(_letters.c.position)
-    return [_letter(row) for row in connection.execute(query)]
+    pending = select(letters_table).where(letters_table.c.dead.is_(False))
+    query = pending.order_by(letters_table.c.position).limit(limit)
+    return [letter_of(row) for row in connection.execute(query)]
 
 
 def read_dead(connection: Connection, limit: int) -> list[Letter]:
     """The newest dead letters, newest first."""
-    dead = select(_letters).where(_letters.c.dead.is_(True))
-    query = dead.order_by(_letters.c.position.desc()).limit(limit)
-    return [_letter(row) for row in connection.execute(query)]
+    dead = select(letters_table).where(letters_table.c.dead.is_(True))
+    query = dead.order_by(letters_table.c.position.desc()).limit(limit)
+    return [letter_of(row) for row in connection.execute(query)]
 
 
 def read_present(connection: Connection) -> list[Presence]:
     """Who was told to be there."""
     return [
         Presence(row.app_id, row.channel, row.user_id.decode())
-        for row in connection.execute(select(_present))
+        for row in connection.execute(select(present_table))
     ]
+
+
+def _text(error: str) -> str:
+    """As much of it as there is room for; PostgreSQL's text has no NUL."""
+    return error.replace("\0", "")[:500]
 
 
 def _values(presence: Presence) -> dict[str, str | bytes]:
@@ -164,5 +178,6 @@ def _old(presence: Presence) -> dict[str, str | bytes]:
     return {f"old_{name}": value for name, value in _values(presence).items()}
 
 
-def _letter(row: Row[Any]) -> Letter:
+def letter_of(row: Row[Any]) -> Letter:
+    """A row as a letter."""
     return Letter(**row._mapping)

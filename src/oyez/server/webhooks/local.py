@@ -9,7 +9,7 @@ from typing import Self
 import structlog
 
 from oyez.server.webhooks.grace import Grace, Presence
-from oyez.server.webhooks.ledger import Begun, Change, Desk, Letter, OutboxUnavailable
+from oyez.server.webhooks.ledger import Backlog, Change, Desk, Letter, OutboxUnavailable
 from oyez.server.webhooks.outbox import Outbox
 
 __all__ = ["LocalLedger"]
@@ -62,17 +62,23 @@ class LocalLedger:
         """See `oyez.server.webhooks.ledger.Ledger.next_position`."""
         return self._outbox.next_position()
 
-    async def begin(self, app_id: str, begun: Sequence[Begun]) -> None:
-        """See `oyez.server.webhooks.ledger.Ledger.begin`."""
-        new = [(presence, letters) for presence, letters in begun if self._grace.begin(presence)]
-        if new:
-            letters = [letter for _, letters in new for letter in letters]
-            await self._keep(Change(letters, begun=[presence for presence, _ in new]))
+    async def begin(self, presences: Sequence[Presence], revision: int) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.begin`; calls are in order, so they count."""
+        if new := [presence for presence in presences if self._grace.begin(presence)]:
+            letters = [letter for each in new for letter in self._desk.letters_of_begin(each)]
+            await self._keep(Change(letters, begun=new))
 
-    def end(self, presence: Presence, delay: float) -> None:
+    def end(self, presence: Presence, revision: int) -> None:
         """See `oyez.server.webhooks.ledger.Ledger.end`."""
-        self._grace.end(presence, time.monotonic() + delay)
+        self._grace.end(presence, time.monotonic() + self._delays.get(presence.app_id, 0.0))
         self._sooner.set()
+
+    def doubt(self, app_id: str) -> None:
+        """See `oyez.server.webhooks.ledger.Ledger.doubt`: there is no doubt within a process."""
+
+    def backlog(self) -> Backlog | None:
+        """See `oyez.server.webhooks.ledger.Ledger.backlog`."""
+        return None
 
     async def store(self, letters: Sequence[Letter]) -> None:
         """See `oyez.server.webhooks.ledger.Ledger.store`."""
@@ -114,6 +120,10 @@ class LocalLedger:
     def bury(self, letter: Letter) -> None:
         """See `oyez.server.webhooks.ledger.Kept.bury`."""
         self._outbox.bury(letter)
+
+    def may_deliver(self) -> bool:
+        """See `oyez.server.webhooks.ledger.Kept.may_deliver`: there is no other node."""
+        return True
 
     async def _keep(self, change: Change) -> None:
         """An outbox that fails costs durability, not service: letters go out from memory."""

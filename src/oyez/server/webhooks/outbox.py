@@ -1,20 +1,18 @@
 """What must survive: undelivered webhook events, dead letters, and who was told to be there.
 
-SQL through SQLAlchemy: SQLite in WAL mode by default, PostgreSQL by its URL. A thread of its own
-does one transaction after the other; what happens during one goes into the next together. What was
-delivered is forgotten with the next event, or a moment later: nobody waits for that.
+What happens during one transaction goes into the next together. What was delivered is forgotten
+with the next event, or a moment later: nobody waits for that.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection
 
+from oyez.server.webhooks.database import Database
 from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import Change, Letter, OutboxUnavailable
 from oyez.server.webhooks.letters import (
@@ -32,8 +30,6 @@ from oyez.server.webhooks.letters import (
 __all__ = ["Outbox", "OutboxUnavailable"]
 
 _FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another transaction
-
-_Found = TypeVar("_Found")
 
 
 @dataclass(slots=True)
@@ -53,10 +49,7 @@ class Outbox:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            event.listen(self._engine, "connect", _tune_sqlite)
-        self._thread = ThreadPoolExecutor(1, "outbox")
+        self._database = Database(url)
         self._batch = _Batch()
         self._wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -65,8 +58,8 @@ class Outbox:
 
     async def __aenter__(self) -> Self:
         try:
-            await self._transaction(create_tables)
-            self._position = await self._transaction(last_position)
+            await self._database.write(create_tables)
+            self._position = await self._database.read(last_position)
         except OutboxUnavailable as error:
             raise OutboxUnavailable(f"cannot open the outbox: {error}") from error
         self._writer = asyncio.create_task(self._write_all())
@@ -84,8 +77,7 @@ class Outbox:
             await self._commit_pending()
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        self._thread.shutdown()
-        self._engine.dispose()
+        self._database.close()
 
     def next_position(self) -> int:
         """A number larger than all before: letters are delivered in its order."""
@@ -117,13 +109,17 @@ class Outbox:
         self._batch.buried.append(letter)
         self._wanted.set()
 
+    def may_deliver(self) -> bool:
+        """See `oyez.server.webhooks.ledger.Kept.may_deliver`: there is no other node."""
+        return True
+
     async def pending(self) -> list[Letter]:
         """Undelivered letters, oldest first.
 
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        return await self._transaction(read_pending)
+        return await self._database.read(read_pending)
 
     async def dead(self, limit: int = 1000) -> list[Letter]:
         """The newest dead letters, newest first.
@@ -131,7 +127,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        return await self._transaction(lambda connection: read_dead(connection, limit))
+        return await self._database.read(lambda connection: read_dead(connection, limit))
 
     async def present(self) -> list[Presence]:
         """Who was told to be there when the store was last written.
@@ -139,7 +135,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        return await self._transaction(read_present)
+        return await self._database.read(read_present)
 
     async def revive(self, ids: Sequence[str]) -> list[Letter]:
         """Make dead letters pending again, and return them.
@@ -147,7 +143,7 @@ class Outbox:
         Raises:
             OutboxUnavailable: the database does not answer.
         """
-        return await self._transaction(lambda connection: revive_letters(connection, ids))
+        return await self._database.write(lambda connection: revive_letters(connection, ids))
 
     async def _write_all(self) -> None:
         while True:
@@ -162,33 +158,14 @@ class Outbox:
             self._later.cancel()
             self._later = None
         try:
-            await self._transaction(lambda connection: _write(connection, batch))
+            await self._database.write(lambda connection: _write(connection, batch))
         except OutboxUnavailable as error:
             batch.error = error
         finally:
             batch.done.set()
-
-    async def _transaction(self, do: Callable[[Connection], _Found]) -> _Found:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._run, do)
-
-    def _run(self, do: Callable[[Connection], _Found]) -> _Found:
-        try:
-            with self._engine.begin() as connection:
-                return do(connection)
-        except SQLAlchemyError as error:
-            raise OutboxUnavailable(str(error)) from error
 
 
 def _write(connection: Connection, batch: _Batch) -> None:
     write_changes(connection, batch.changes)
     delete_letters(connection, batch.removed)
     bury_letters(connection, batch.buried)
-
-
-def _tune_sqlite(connection: Any, _: object) -> None:
-    """What is committed to the WAL survives the process without a sync; power loss may take it."""
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
