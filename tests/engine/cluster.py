@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 import pytest
+from msgspec.structs import replace
 
 from oyez.protocol.channels import connections_of
 from oyez.protocol.events import Event
@@ -18,7 +19,7 @@ from oyez.protocol.messages import Member, termination
 from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Backplane, Beat
 from oyez.server.engine.cluster import ClusterEngine, Timing
-from tests.engine.contract import ADA, BOB, EngineNode, eventually
+from tests.engine.contract import ADA, BOB, EVE, EngineNode, eventually
 
 LEASE, LIMIT = 0.6, 1.0
 
@@ -42,7 +43,7 @@ class ClusterNode(EngineNode):
 
     async def enter(self, channel: str, member: Member) -> Joined:
         """Join as a connection with a socket id."""
-        return await self.engine.join("1", channel, member, 100, "1.1")
+        return await self.engine.join("1", channel, member, 100)
 
     async def crash(self) -> None:
         """Vanish without a word."""
@@ -104,10 +105,12 @@ class Deployment(ABC):
         back: list[tuple[str, Joined, Member | None]] = []
 
         async def went_away(app: str, channel: str, left: Left, user_id: str | None) -> None:
-            gone.append((channel, left, user_id))
+            assert left.revision > 0
+            gone.append((channel, replace(left, revision=0), user_id))
 
         async def came_back(app: str, channel: str, joined: Joined, member: Member | None) -> None:
-            back.append((channel, joined, member))
+            assert joined.revision > 0
+            back.append((channel, replace(joined, revision=0), member))
 
         engine = ClusterEngine(
             backplane,
@@ -135,6 +138,18 @@ class ClusterContract:
         assert await one.engine.occupancy("1", "presence-a") == Occupancy(3, 2)
         assert await one.leave("presence-a", "ada") == Left(False, 2, removed=False)
         assert await two.leave("presence-a", "ada") == Left(False, 1, removed=True)
+
+    async def test_every_change_has_a_number_of_its_own(self, nodes: list[ClusterNode]) -> None:
+        one, two = (node.engine for node in nodes)
+        numbers = [
+            (await one.join("1", "news", None, 0)).revision,
+            (await two.join("1", "presence-a", ADA, 9)).revision,
+            (await one.join("1", "news", None, 0)).revision,
+            (await one.leave("1", "news", None)).revision,
+            (await two.leave("1", "presence-a", "ada")).revision,
+        ]
+        assert 0 < numbers[0]
+        assert numbers == sorted(set(numbers))
 
     async def test_a_limit_of_members_is_that_of_all_nodes(self, nodes: list[ClusterNode]) -> None:
         one, two = nodes
@@ -228,8 +243,8 @@ class ClusterContract:
         dead, *others = [await deployment.node() for _ in range(3)]
         for node in others:
             await node.enter("presence-a", BOB)
-        await dead.enter("presence-a", ADA)
-        await dead.enter("presence-a", BOB)
+        for member in (ADA, BOB, EVE):
+            await dead.enter("presence-a", member)
         await dead.join("alone")
         await dead.join(connections_of("ada"))
         await dead.crash()
@@ -237,13 +252,16 @@ class ClusterContract:
         await eventually(lambda: all(node.named(REMOVED) for node in others))
         await asyncio.sleep(LEASE)
 
-        told = sorted((x for node in others for x in node.gone), key=lambda x: x[0])
+        told = sorted((x for node in others for x in node.gone), key=lambda x: (x[0], x[2]))
         assert told == [
             (connections_of("ada"), Left(True, 0), None),
             ("alone", Left(True, 0), None),
             ("presence-a", Left(False, 2, removed=True), "ada"),
+            ("presence-a", Left(False, 2, removed=True), "eve"),
         ]
-        assert [node.named(REMOVED) for node in others] == [['{"user_id":"ada"}']] * 2
+        assert [sorted(node.named(REMOVED)) for node in others] == [
+            ['{"user_id":"ada"}', '{"user_id":"eve"}']
+        ] * 2
         assert await others[0].engine.channels("1", "") == {"presence-a": Occupancy(2, 1)}
 
     async def test_a_node_that_dies_while_it_joins_leaves_nothing(

@@ -37,13 +37,13 @@ def test_members_keep_their_order_and_their_info() -> None:
 
 
 def test_member_events() -> None:
-    added = messages.member_added("presence-room", Member("u-9", b'{"name":"Ada"}'), "1.2")
+    added = messages.member_added("presence-room", Member("u-9", b'{"name":"Ada"}'), -3)
 
     assert messages.event_text(added) == (
         b'{"event":"pusher_internal:member_added","channel":"presence-room",'
         b'"data":"{\\"user_id\\":\\"u-9\\",\\"user_info\\":{\\"name\\":\\"Ada\\"}}"}'
     )
-    assert added.socket_id == "1.2"
+    assert added.sequence == -3
     assert messages.event_text(messages.member_removed("presence-room", "u-9")) == (
         b'{"event":"pusher_internal:member_removed","channel":"presence-room",'
         b'"data":"{\\"user_id\\":\\"u-9\\"}"}'

@@ -256,13 +256,13 @@ async def test_events_with_and_without_a_number_may_come_together() -> None:
     hub, old, new = Hub(Metering()), Client(), Client()
     subscribe(hub, "presence-a", old)
     hub.hold("1", "presence-a", new)
-    for sequence in (0, 4, 0, 6):
+    for sequence in (0, 4, -3, 0, 6, -4):
         hub.deliver("1", Event("e", "presence-a", str(sequence), sequence=sequence))
     await asyncio.sleep(0)
-    hub.release("1", "presence-a", new, after=5)
+    hub.release("1", "presence-a", new, after=5, told=3)
 
-    assert old.data() == ["0", "4", "0", "6"]
-    assert new.data() == ["0", "0", "6"]
+    assert old.data() == ["0", "4", "-3", "0", "6", "-4"]
+    assert new.data() == ["0", "0", "6", "-4"]
 
 
 async def test_who_is_ahead_is_forgotten_with_its_subscription() -> None:

@@ -42,12 +42,11 @@ class SlowEngine(MemoryEngine):
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         await self.gate.wait()
         if self.away or channel == self.unreachable:
             raise EngineUnavailable("away")
-        return await super().join(app_id, channel, member, max_members, socket_id)
+        return await super().join(app_id, channel, member, max_members)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """Away, it counts out later; here, at once."""

@@ -19,6 +19,7 @@ __all__ = [
     "kind_of",
     "to_user",
     "user_of",
+    "user_watched_by",
     "watchers_of",
 ]
 
@@ -97,3 +98,8 @@ def user_of(name: str) -> str | None:
 def watchers_of(user_id: str) -> str:
     """Reaches the connections whose watchlist names the user."""
     return _WATCHERS + user_id
+
+
+def user_watched_by(name: str) -> str | None:
+    """Whose `watchers_of` this is, None if it is another channel."""
+    return name.removeprefix(_WATCHERS) if name.startswith(_WATCHERS) else None

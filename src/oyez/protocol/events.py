@@ -43,9 +43,10 @@ class Event(msgspec.Struct, frozen=True):
         data: a string, delivered byte for byte and never parsed.
         socket_id: the connection that does not get it.
         user_id: the sending member; only on client events of presence channels.
-        sequence: grows with each event of a cache channel and each change of members, so that
-            what a replay or a list of members contains can be told from what comes after it; 0
-            where nothing can come in between.
+        sequence: grows with each event of a cache channel, so that what a replay contains can be
+            told from what comes after it. Of a change of members it is negative and falls, for the
+            same use with lists. Of counts and states of users, on their way between nodes, it is
+            the revision as of which they are true. 0 elsewhere.
     """
 
     name: str

@@ -19,6 +19,7 @@ __all__ = [
     "MEMBER_REMOVED",
     "PING",
     "PONG",
+    "SUBSCRIPTION_COUNT",
     "TERMINATION",
     "WATCHLIST_EVENTS",
     "ClientMessage",
@@ -44,6 +45,7 @@ __all__ = [
 
 MEMBER_ADDED = "pusher_internal:member_added"
 MEMBER_REMOVED = "pusher_internal:member_removed"
+SUBSCRIPTION_COUNT = "pusher_internal:subscription_count"
 TERMINATION = "oyez:terminate"
 WATCHLIST_EVENTS = "pusher_internal:watchlist_events"
 PING = b'{"event":"pusher:ping","data":"{}"}'
@@ -152,10 +154,10 @@ def presence_data(members: Iterable[Member]) -> str:
     return _encode({"presence": {"count": len(ids), "ids": ids, "hash": hashed}}).decode()
 
 
-def member_added(channel: str, member: Member, socket_id: str | None, sequence: int = 0) -> Event:
-    """The event for everybody but the connection that joined."""
+def member_added(channel: str, member: Member, sequence: int = 0) -> Event:
+    """The event for everybody who was there before."""
     data = {"user_id": member.user_id, "user_info": msgspec.Raw(member.user_info)}
-    return Event(MEMBER_ADDED, channel, _encode(data).decode(), socket_id, sequence=sequence)
+    return Event(MEMBER_ADDED, channel, _encode(data).decode(), sequence=sequence)
 
 
 def member_removed(channel: str, user_id: str, sequence: int = 0) -> Event:
@@ -169,10 +171,10 @@ def cache_miss(channel: str) -> bytes:
     return _encode(_Message("pusher:cache_miss", channel, "{}"))
 
 
-def subscription_count(channel: str, count: int) -> Event:
+def subscription_count(channel: str, count: int, sequence: int = 0) -> Event:
     """The event for all subscribers when their number has changed."""
     data = _encode({"subscription_count": count}).decode()
-    return Event("pusher_internal:subscription_count", channel, data)
+    return Event(SUBSCRIPTION_COUNT, channel, data, sequence=sequence)
 
 
 def signin_success(user_data: str) -> bytes:
@@ -190,11 +192,11 @@ def watchlist_states(online: Iterable[str], offline: Iterable[str]) -> bytes | N
     return _encode(_Message(WATCHLIST_EVENTS, data=_encode({"events": events}).decode()))
 
 
-def watchlist_change(user_id: str, *, online: bool) -> Event:
+def watchlist_change(user_id: str, *, online: bool, sequence: int = 0) -> Event:
     """The event for everybody who watches the user."""
     change = {"name": "online" if online else "offline", "user_ids": [user_id]}
     data = _encode({"events": [change]}).decode()
-    return Event(WATCHLIST_EVENTS, watchers_of(user_id), data)
+    return Event(WATCHLIST_EVENTS, watchers_of(user_id), data, sequence=sequence)
 
 
 def termination(user_id: str) -> Event:

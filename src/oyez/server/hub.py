@@ -131,19 +131,31 @@ class Hub:
         channel.held[writer] = []
 
     def release(
-        self, app_id: str, name: str, writer: Writer, descriptor: int = -1, *, after: int = 0
+        self,
+        app_id: str,
+        name: str,
+        writer: Writer,
+        descriptor: int = -1,
+        *,
+        after: int = 0,
+        told: int = 0,
     ) -> None:
         """The subscription is acknowledged: write what was held, then deliver at once.
 
         Args:
             after: events that have a sequence up to this are not for this socket: those that were
                 held, and those that are still on their way here from the broker.
+            told: nor are the changes of members up to this place, all of which were held.
         """
         self.flush_for(writer)
         channel = self.channels[app_id, name]
         held = channel.held.pop(writer)
         channel.subscribers[writer] = descriptor
-        data = b"".join(frames for sequence, frames in held if not 0 < sequence <= after)
+        data = b"".join(
+            frames
+            for sequence, frames in held
+            if not (0 < sequence <= after or -told <= sequence < 0)
+        )
         if data:
             writer.write(data)
         if after > max((sequence for sequence, _ in held), default=0):
@@ -179,7 +191,7 @@ class Hub:
         if event.socket_id is not None:
             self._skip(run, app_id, event.socket_id)
         frame = text_frame(event_text(event))
-        if event.sequence and channel.ahead:
+        if event.sequence > 0 and channel.ahead:
             self._skip_who_is_ahead(run, channel.ahead, event.sequence)
         run.sequences.append(event.sequence)
         run.frames.append(frame)

@@ -230,9 +230,7 @@ class Session:
         services, limit = self._services, self._connection.app.limits.presence_members
         services.hub.hold(app_id, channel, self.writer)
         try:
-            joined = await services.engine.join(
-                app_id, channel, join.member, limit, self._connection.socket_id
-            )
+            joined = await services.engine.join(app_id, channel, join.member, limit)
         except ChannelFull:
             services.hub.remove(app_id, channel, self.writer)
             raise Refusal(
@@ -255,10 +253,10 @@ class Session:
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
         self._send(messages.subscription_succeeded(channel, data))
-        after = joined.revision
-        if kind_of(channel).cache:
-            after = max(after, self._replay(channel, joined))
-        services.hub.release(app_id, channel, self.writer, self.descriptor, after=after)
+        after = self._replay(channel, joined) if kind_of(channel).cache else 0
+        services.hub.release(
+            app_id, channel, self.writer, self.descriptor, after=after, told=joined.told
+        )
         await services.announcer.joined(self._connection.app, channel, joined)
 
     def _replay(self, channel: str, joined: Joined) -> int:

@@ -42,7 +42,7 @@ class SignedIn:
             return
         self._hub.release(self._app.id, connections_of(self._user.id), self._writer)
         if joined.occupied:
-            await self._tell(online=True)
+            await self._tell(online=True, revision=joined.revision)
 
     async def watch(self) -> bytes | None:
         """Follow the users of the watchlist.
@@ -88,7 +88,7 @@ class SignedIn:
             try:
                 left = await self._engine.leave(self._app.id, channel, None)
                 if left.vacated and channel == connections_of(self._user.id):
-                    await self._tell(online=False)
+                    await self._tell(online=False, revision=left.revision)
             except EngineUnavailable as error:
                 failed = error
         if failed is not None:
@@ -109,5 +109,7 @@ class SignedIn:
         self._channels.append(channel)
         return joined
 
-    async def _tell(self, *, online: bool) -> None:
-        await tell_watchers(self._engine, self._app, self._user.id, online=online)
+    async def _tell(self, *, online: bool, revision: int) -> None:
+        await tell_watchers(
+            self._engine, self._app, self._user.id, online=online, revision=revision
+        )

@@ -85,16 +85,18 @@ class Aftermath:
     def _steps(
         self, app_id: str, change: Change, members: Mapping[str, Member]
     ) -> Iterator[Awaitable[None]]:
-        channel, count = change.channel, change.subscriptions
+        channel, count, revision = change.channel, change.subscriptions, change.revision
         for user_id in change.removed:
-            left = Left(change.vacated, count, removed=True)
+            left = Left(change.vacated, count, True, revision)
             yield self._went_away(app_id, channel, left, user_id)
         for user_id in change.added:
-            joined = Joined(change.occupied, count, added=True)
+            joined = Joined(change.occupied, count, True, revision=revision)
             yield self._came_back(app_id, channel, joined, members[user_id])
         if change.removed or change.added:
             return
         if change.occupied:
-            yield self._came_back(app_id, channel, Joined(True, count), None)
+            joined = Joined(True, count, revision=revision)
+            yield self._came_back(app_id, channel, joined, None)
         else:
-            yield self._went_away(app_id, channel, Left(change.vacated, count), None)
+            left = Left(change.vacated, count, revision=revision)
+            yield self._went_away(app_id, channel, left, None)

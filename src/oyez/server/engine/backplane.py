@@ -150,7 +150,7 @@ class Backplane(Protocol):
         """Count one more subscription of the incarnation; ``cached`` is left open.
 
         Here and wherever members change, `receive` is told on every node with interest, in the
-        order of the changes, with the revision of each as the sequence of its event.
+        order of the changes, each with a revision of its own as the sequence of its event.
 
         Raises:
             Stale: the incarnation is not alive.

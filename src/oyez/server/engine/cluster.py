@@ -3,7 +3,7 @@
 Counting is the store's affair, so that there is one truth. This node keeps a record of what it
 holds (`holdings`), is registered in each app it uses under a name with a lease (`lease`),
 subscribes to what it has subscribers for (`interest`), and remembers what its clients know of
-members (`roster`).
+members (`roster`), counts and users who are online (`latest`).
 
 When store or broker are away everything is refused at once, clients stay, and one task tries to
 come back: connect, subscribe everything again, make the store have what this node holds.
@@ -19,16 +19,17 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 import structlog
 
-from oyez.protocol.channels import kind_of
+from oyez.protocol.channels import kind_of, user_watched_by
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 from oyez.server.engine import Cached, Deliver, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.aftermath import Aftermath, CameBack, WentAway
-from oyez.server.engine.backplane import Backplane, Standing
+from oyez.server.engine.backplane import Backplane, Roll, Standing
 from oyez.server.engine.interest import Interest
+from oyez.server.engine.latest import Latest, counted_by, state_of
 from oyez.server.engine.lease import Lease
 from oyez.server.engine.messages import Refused, read
-from oyez.server.engine.roster import Roster
+from oyez.server.engine.roster import MEMBER_EVENTS, Roster
 
 __all__ = ["ClusterEngine", "Timing"]
 
@@ -39,6 +40,7 @@ _LOG_REFUSED_EVERY: Final = 60.0  # seconds
 _FIRST_PAUSE: Final = 0.05  # between two attempts to come back
 _LONGEST_PAUSE: Final = 5.0
 _AUDITED_AT_ONCE: Final = 100
+_ASKED_AGAIN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class ClusterEngine:
         self._apps = apps
         self._timing = timing
         self._interest = Interest(backplane, time.monotonic)
-        self._roster = Roster()
+        self._roster = Roster(self._holds)
+        self._latest = Latest(self._interest.is_used)
         self._leases: dict[str, Lease] = {}
         self._aftermath = Aftermath(backplane, went_away, came_back)
         self._trouble = asyncio.Event()
@@ -120,6 +123,8 @@ class ClusterEngine:
     ) -> None:
         """See `oyez.server.engine.Engine.publish`."""
         self._require()
+        if events[0].sequence:  # it says how things are
+            self._latest.expect(app_id, events[0].channel)
         await self._backplane.publish(app_id, events, cache_seconds)
 
     async def join(
@@ -128,16 +133,14 @@ class ClusterEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         self._require()
-        return await self._limited(self._join(app_id, channel, member, max_members, socket_id))
+        return await self._limited(self._join(app_id, channel, member, max_members))
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
-        if self._interest.drop(app_id, channel):
-            self._roster.end(app_id, channel)
+        self._drop(app_id, channel)
         return await self._limited(self._lease(app_id).leave(channel, user_id))
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
@@ -160,6 +163,11 @@ class ClusterEngine:
         self._require()
         return (await self._backplane.roll(app_id, channel)).members
 
+    async def roll(self, app_id: str, channel: str) -> Roll:
+        """See `oyez.server.engine.backplane.Backplane.roll`."""
+        self._require()
+        return await self._backplane.roll(app_id, channel)
+
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.Engine.meter`."""
         self._require()
@@ -173,14 +181,15 @@ class ClusterEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None,
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
         if member is not None:
             self._roster.expect(app_id, channel)
         await self._interest.use(app_id, channel)
+        if user_watched_by(channel) is not None:
+            self._latest.expect(app_id, channel)
         try:
-            joining = self._lease(app_id).join(channel, member, max_members, socket_id)
+            joining = self._lease(app_id).join(channel, member, max_members)
             if kind_of(channel).cache:
                 asking = self._backplane.cached(app_id, channel)
                 outcomes = await asyncio.gather(joining, asking, return_exceptions=True)
@@ -188,15 +197,33 @@ class ClusterEngine:
             else:
                 joined = await joining
         except BaseException:
-            if self._interest.drop(app_id, channel):
-                self._roster.end(app_id, channel)
+            self._drop(app_id, channel)
             raise
         if member is not None:
-            members = self._roster.begin(app_id, channel, joined.members, joined.revision)
-            if time.monotonic() < self._lease(app_id).rebuilt_at + self._timing.lease:
-                # Other nodes have not restated all their members yet: clients here know of more.
-                joined = msgspec.structs.replace(joined, members=members)
+            return self._listed(app_id, channel, member, joined)
         return joined
+
+    def _listed(self, app_id: str, channel: str, member: Member, joined: Joined) -> Joined:
+        """The outcome with the list as everybody here knows it, once they know all that it has."""
+        roster, revision = self._roster, joined.revision
+        # Right after a loss of data other nodes may not have restated all their members yet.
+        complete = time.monotonic() > self._lease(app_id).rebuilt_at + self._timing.lease
+        roster.begin(app_id, channel, joined.members, revision)
+        news = roster.compare(app_id, channel, joined.members, revision, complete=complete) or []
+        news += roster.include(app_id, channel, member)
+        for event in news:
+            self._deliver(app_id, event)
+        members = roster.members(app_id, channel)
+        return msgspec.structs.replace(joined, members=members, told=roster.place)
+
+    def _drop(self, app_id: str, channel: str) -> None:
+        if self._interest.drop(app_id, channel):
+            self._roster.end(app_id, channel)
+            self._latest.end(app_id, channel)
+
+    def _holds(self, app_id: str, channel: str, user_id: str) -> bool:
+        lease = self._leases.get(app_id)
+        return lease is not None and lease.holdings.has_user(channel, user_id)
 
     async def _with_cached(
         self,
@@ -247,7 +274,8 @@ class ClusterEngine:
     def _receive(self, app_id: str, channel: str, message: bytes) -> None:
         try:
             event = read(channel, message)
-            news = self._roster.news(app_id, event)
+            about = self._roster if event.name in MEMBER_EVENTS else self._latest
+            news = about.news(app_id, event)
         except (Refused, ValueError) as error:
             self._refuse(app_id, channel, error)
             return
@@ -282,7 +310,8 @@ class ClusterEngine:
             connected_at = time.monotonic()
             self._tried.set()
             # Nobody could renew a lease while the store was away: all get the time to do so now.
-            self._sweep_from = self._audit_at = connected_at + self._timing.lease
+            self._sweep_from = connected_at + self._timing.lease
+            self._audit_at = connected_at
             for lease in self._leases.values():
                 if not lease.settled:
                     self._settle_soon(lease)
@@ -298,6 +327,8 @@ class ClusterEngine:
         while True:
             self._trouble.clear()
             self._interest.forget()
+            self._roster.forget_revisions()
+            self._latest.forget_revisions()
             try:
                 await self._backplane.connect(self._receive, self._lost)
                 await self._interest.restore()
@@ -318,13 +349,12 @@ class ClusterEngine:
             self._start(self._settle(lease))
 
     async def _settle(self, lease: Lease) -> None:
-        before = lease.rebuilt_at
         try:
             await lease.settle()
         except EngineUnavailable as error:
             self._lost(str(error))
-        if lease.rebuilt_at != before:  # lists may have been short until all had restated
-            self._audit_at = lease.rebuilt_at + self._timing.lease
+        else:
+            self._audit_at = time.monotonic()
 
     # Signs of life, ours and others'.
 
@@ -355,26 +385,45 @@ class ClusterEngine:
         for incarnation in beat.lapsed:
             log.warning("sweeping a node", app_id=app_id, incarnation=incarnation)
             await self._aftermath.sweep(app_id, incarnation)
-        self._audit_at = time.monotonic() + self._timing.lease / 2
 
     async def _audit(self) -> None:
-        """Put right what clients here believe, where there is reason to doubt it."""
-        topics = tuple(self._roster.suspect)
+        """Put right what clients here believe: all where there is reason to doubt it, else some."""
+        members, latest = tuple(self._roster.suspect), self._latest.some(_AUDITED_AT_ONCE)
         if 0 < self._audit_at <= time.monotonic():
             self._audit_at = 0.0
-            topics = tuple(self._roster)
-        for at in range(0, len(topics), _AUDITED_AT_ONCE):
-            part = topics[at : at + _AUDITED_AT_ONCE]
-            await asyncio.gather(*(self._audit_one(*topic) for topic in part))
+            members, latest = tuple(self._roster), tuple(self._latest)
+        for audit, topics in ((self._audit_members, members), (self._audit_latest, latest)):
+            for at in range(0, len(topics), _AUDITED_AT_ONCE):
+                part = topics[at : at + _AUDITED_AT_ONCE]
+                await asyncio.gather(*(audit(*topic) for topic in part))
 
-    async def _audit_one(self, app_id: str, channel: str) -> None:
-        roll = await self._backplane.roll(app_id, channel)
-        if roll.age < self._timing.lease:
-            self._audit_at = time.monotonic() + self._timing.lease - roll.age
-            return
-        self._roster.suspect.discard((app_id, channel))
-        for event in self._roster.difference(app_id, channel, roll.members, roll.revision):
-            self._deliver(app_id, event)
+    async def _audit_members(self, app_id: str, channel: str) -> None:
+        """Events can be ahead of the answer; then another one is asked for."""
+        for _ in range(_ASKED_AGAIN):
+            roll = await self._backplane.roll(app_id, channel)
+            complete = self._is_complete(roll)
+            news = self._roster.compare(
+                app_id, channel, roll.members, roll.revision, complete=complete
+            )
+            if news is not None:
+                for event in news:
+                    self._deliver(app_id, event)
+                return
+        self._roster.suspect.add((app_id, channel))
+
+    async def _audit_latest(self, app_id: str, channel: str) -> None:
+        roll = await self._backplane.roll(app_id, counted_by(channel))
+        if self._lease(app_id).settled and self._is_complete(roll):
+            now = state_of(channel, roll.subscriptions)
+            for event in self._latest.correct(app_id, now, roll.revision):
+                self._deliver(app_id, event)
+
+    def _is_complete(self, roll: Roll) -> bool:
+        """Whether all nodes have had the time to restate; if not, everything is audited then."""
+        missing = self._timing.lease - roll.age
+        if missing > 0:
+            self._audit_at = time.monotonic() + missing
+        return missing <= 0
 
     async def _depart(self) -> None:
         """Leave in good order: what is still held ends now and not when the lease lapses."""

@@ -22,6 +22,11 @@ class Holdings:
     def __contains__(self, channel: str) -> bool:
         return channel in self._channels
 
+    def has_user(self, channel: str, user_id: str) -> bool:
+        """Whether there is a connection of the user on the channel."""
+        held = self._channels.get(channel)
+        return held is not None and user_id in held.members
+
     def add(self, channel: str, member: Member | None) -> None:
         """One more subscription."""
         held = self._channels.get(channel)

@@ -44,6 +44,11 @@ class Interest:
     def __contains__(self, topic: Topic) -> bool:
         return topic in self._wanted
 
+    def is_used(self, app_id: str, channel: str) -> bool:
+        """Whether somebody here needs it, or is about to."""
+        wanted = self._wanted.get((app_id, channel))
+        return wanted is not None and wanted.uses > 0
+
     async def use(self, app_id: str, channel: str) -> None:
         """Count one more use; returns when nothing published from now on is missed.
 

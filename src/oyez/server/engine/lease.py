@@ -65,16 +65,14 @@ class Lease:
     def settled(self) -> bool:
         return self._gate.is_set()
 
-    async def join(
-        self, channel: str, member: Member | None, max_members: int, socket_id: str | None
-    ) -> Joined:
+    async def join(self, channel: str, member: Member | None, max_members: int) -> Joined:
         """See `oyez.server.engine.Engine.join`; waits while the standing is in doubt."""
         while True:
             await self._gate.wait()
             self._begin()
             try:
                 joined = await self._backplane.join(
-                    self.app_id, self.incarnation, channel, member, max_members, socket_id
+                    self.app_id, self.incarnation, channel, member, max_members
                 )
             except Stale:
                 self.doubt()
@@ -156,9 +154,7 @@ class Lease:
             )
         channels = iter(differing.items())
         while chunk := dict(itertools.islice(channels, _CHUNK)):
-            changes = await self._backplane.restate(
-                self.app_id, self.incarnation, chunk, silently=rebuilt
-            )
+            changes = await self._backplane.restate(self.app_id, self.incarnation, chunk)
             if not rebuilt:  # otherwise nobody was told that they were gone
                 self._tell(changes, chunk)
 

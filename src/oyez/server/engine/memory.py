@@ -99,6 +99,7 @@ class MemoryEngine:
         self._caches: dict[str, _Cache] = {}
         self._clock = clock
         self._metered: dict[tuple[int, str], int] = {}
+        self._place = 0  # of the last change of members
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,7 +124,6 @@ class MemoryEngine:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None = None,
     ) -> Joined:
         """See `oyez.server.engine.Engine.join`."""
         channels = self._apps.setdefault(app_id, {})
@@ -139,9 +139,10 @@ class MemoryEngine:
         channels[channel] = found
         found.subscriptions += 1
         if added and member is not None:
-            self._deliver(app_id, member_added(channel, member, socket_id))
+            self._place += 1
+            self._deliver(app_id, member_added(channel, member, -self._place))
         cached = await self.cached(app_id, channel) if kind_of(channel).cache else None
-        return Joined(occupied, found.subscriptions, added, members, cached)
+        return Joined(occupied, found.subscriptions, added, members, cached, told=self._place)
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
@@ -161,7 +162,8 @@ class MemoryEngine:
             if not channels:
                 del self._apps[app_id]
         elif removed and user_id is not None:
-            self._deliver(app_id, member_removed(channel, user_id))
+            self._place += 1
+            self._deliver(app_id, member_removed(channel, user_id, -self._place))
         return Left(vacated, found.subscriptions, removed)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:

@@ -18,7 +18,8 @@ __all__ = ["VERSION", "Refused", "read", "write", "write_body"]
 
 VERSION: Final = 1
 _HEAD: Final = 9  # bytes before the event itself
-_UNNUMBERED: Final = bytes((VERSION,)) + bytes(8)
+_VERSION_BYTE: Final = bytes((VERSION,))
+_UNNUMBERED: Final = _VERSION_BYTE + bytes(8)
 
 
 class Refused(Exception):
@@ -42,8 +43,9 @@ def write_body(event: Event) -> bytes:
 
 
 def write(event: Event) -> bytes:
-    """The message for an event of a channel where the sequence does not matter."""
-    return _UNNUMBERED + write_body(event)
+    """The message for an event that has its sequence, or needs none."""
+    head = _VERSION_BYTE + event.sequence.to_bytes(8) if event.sequence else _UNNUMBERED
+    return head + write_body(event)
 
 
 def read(channel: str, message: bytes) -> Event:
@@ -52,7 +54,7 @@ def read(channel: str, message: bytes) -> Event:
     Raises:
         Refused: it is of another version, or no message at all.
     """
-    if message[:1] != _UNNUMBERED[:1]:
+    if message[:1] != _VERSION_BYTE:
         version = message[0] if message else "none"
         raise Refused(f"message version {version}, this node knows {VERSION}")
     try:

@@ -1,13 +1,15 @@
-"""Who the clients of this node believe to be on each presence channel, and putting that right.
+"""Who is on each presence channel, as the clients of this node know it, and keeping that true.
 
-The store always knows who is there; clients know it from the list they got and from the events
-since. They come in the order of the changes, but some can be missed while the broker is away, and a
-list can be ahead of them. So what was delivered is remembered per channel, with the revision
-(`Joined.revision`) up to which each user is known: an event that is older, or says what clients
-know already, is not delivered, and `difference` says what they have to be told to know the truth.
+The store knows who is there. Each node keeps what it has heard per channel that somebody here is
+on, and that is the only source for its clients: a list is what is known at the moment, and an event
+is told when it changes what is known. So whatever is late, lost or told twice on the way from the
+store, no client hears of somebody who is in its list, or misses somebody who is not.
+
+What is known is as of a revision (`oyez.server.engine.Joined`): an older event is in it already,
+and a whole list of the store that is younger says what has to be told.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -16,67 +18,53 @@ from oyez.protocol import messages
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 
-__all__ = ["Roster"]
+__all__ = ["MEMBER_EVENTS", "Roster"]
 
-_ADDED, _REMOVED = messages.MEMBER_ADDED, messages.MEMBER_REMOVED
-_REMEMBERED: Final = 60_000_000  # how far back an event may come from, in revisions: microseconds
-_FEW: Final = 100  # of users who have gone; more are looked through
+_ADDED: Final = messages.MEMBER_ADDED
+MEMBER_EVENTS: Final = frozenset((_ADDED, messages.MEMBER_REMOVED))
 
 Topic = tuple[str, str]  # app id and channel
 
 
 class _Data(msgspec.Struct):
     user_id: str
-    user_info: msgspec.Raw = msgspec.Raw(b"")
+    user_info: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 _read_data = msgspec.json.Decoder(_Data).decode
 
 
 class _View:
-    """What the clients of this node know of one channel.
+    """What is known of one channel, as of a revision."""
 
-    Attributes:
-        base: the revision up to which everything is known of users who are named nowhere here.
-        listed: the revision of the newest list that a client here was given.
-    """
+    __slots__ = ("members", "revision")
 
-    def __init__(self, members: Iterable[Member], base: int) -> None:
-        self.base = self.listed = base
-        self.present = {each.user_id: (base, each) for each in members}
-        self.gone: dict[str, int] = {}
-
-    def known_up_to(self, user_id: str) -> int:
-        if user_id in self.present:
-            return self.present[user_id][0]
-        return self.gone.get(user_id, self.base)
-
-    def add(self, member: Member, revision: int) -> None:
-        self.gone.pop(member.user_id, None)
-        self.present[member.user_id] = (revision, member)
-
-    def remove(self, user_id: str, revision: int) -> None:
-        self.present.pop(user_id, None)
-        self.gone[user_id] = revision
-        if len(self.gone) > _FEW:
-            limit = revision - _REMEMBERED
-            self.gone = {user: last for user, last in self.gone.items() if last > limit}
-
-    def members(self) -> tuple[Member, ...]:
-        return tuple(member for _, member in self.present.values())
+    def __init__(self, members: Iterable[Member], revision: int) -> None:
+        self.members = {each.user_id: each for each in members}
+        self.revision = revision
 
 
 class Roster:
     """The presence channels with subscribers on this node.
 
+    Every event that is to be delivered has a place: its ``sequence`` is the negative of a number
+    that grows with each event of the roster, so that a list can be told from what comes after it.
+
+    Args:
+        holds: whether this node has a connection of a user on a channel, by app id, channel, user
+            id. Nobody here is told that such a user has gone, whatever the store believes.
+
     Attributes:
-        suspect: channels where an event contradicted what was known.
+        place: of the last event.
+        suspect: channels where what is known may be wrong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, holds: Callable[[str, str, str], bool]) -> None:
+        self.place = 0
+        self.suspect: set[Topic] = set()
+        self._holds = holds
         self._views: dict[Topic, _View] = {}
         self._early: dict[Topic, list[Event]] = {}
-        self.suspect: set[Topic] = set()
 
     def __iter__(self) -> Iterator[Topic]:
         return iter(self._views)
@@ -86,23 +74,14 @@ class Roster:
         if (app_id, channel) not in self._views:
             self._early.setdefault((app_id, channel), [])
 
-    def begin(
-        self, app_id: str, channel: str, members: tuple[Member, ...], revision: int
-    ) -> tuple[Member, ...]:
-        """Somebody here is given this list; it counts if nobody was given one before.
-
-        Returns:
-            The list, and behind it who else is believed to be there.
-        """
+    def begin(self, app_id: str, channel: str, members: Iterable[Member], revision: int) -> None:
+        """The first list for this channel has come; nothing happens if there is one already."""
         topic = (app_id, channel)
-        view = self._views.get(topic)
-        if view is None:
-            view = self._views[topic] = _View(members, revision)
-            for event in self._early.pop(topic, ()):
-                self._news(topic, view, event)
-        view.listed = max(view.listed, revision)
-        listed = {each.user_id for each in members}
-        return (*members, *(each for each in view.members() if each.user_id not in listed))
+        if topic in self._views:
+            return
+        view = self._views[topic] = _View(members, revision)
+        for event in self._early.pop(topic, ()):
+            self._change(topic, view, event)
 
     def end(self, app_id: str, channel: str) -> None:
         """Nobody here is on the channel any more."""
@@ -110,59 +89,102 @@ class Roster:
         self._early.pop((app_id, channel), None)
         self.suspect.discard((app_id, channel))
 
+    def members(self, app_id: str, channel: str) -> tuple[Member, ...]:
+        """Who is there, as everybody here has been told."""
+        return tuple(self._views[app_id, channel].members.values())
+
     def news(self, app_id: str, event: Event) -> list[Event]:
-        """What to deliver when an event has arrived; a member event may be none, or need another.
+        """What to deliver when a member event has arrived: nothing if it is known here.
 
         Raises:
-            ValueError: a member event without a user.
+            ValueError: it is without a user.
         """
-        if event.name not in (_ADDED, _REMOVED):
-            return [event]
         topic = (app_id, event.channel)
         view = self._views.get(topic)
         if view is not None:
-            return self._news(topic, view, event)
+            return self._change(topic, view, event)
         _read_data(event.data)
         if topic in self._early:
             self._early[topic].append(event)
-        return [event]
+        return []
 
-    def _news(self, topic: Topic, view: _View, event: Event) -> list[Event]:
-        data, revision = _read_data(event.data), event.sequence
-        user_id, is_there = data.user_id, event.name == _ADDED
-        known, was_there = view.known_up_to(user_id), user_id in view.present
-        if revision and revision <= known:
+    def _change(self, topic: Topic, view: _View, event: Event) -> list[Event]:
+        data = _read_data(event.data)
+        if event.sequence <= view.revision:
             return []
-        if is_there:
-            view.add(Member(user_id, bytes(data.user_info)), revision)
-        else:
-            view.remove(user_id, revision)
-        if was_there != is_there:
-            return [event]
-        # The event between this one and what was known is late or lost.
-        self.suspect.add(topic)
-        if view.listed <= known:
+        view.revision = event.sequence
+        if (event.name == _ADDED) == (data.user_id in view.members):
+            self.suspect.add(topic)  # something between the two is lost
             return []
-        # But some client's list has what it said; the hub spares them what they know.
-        if is_there:
-            return [messages.member_removed(event.channel, user_id, known + 1), event]
-        return [event]
+        if event.name == _ADDED:
+            return [self._add(topic, view, Member(data.user_id, bytes(data.user_info)))]
+        if self._holds(*topic, data.user_id):
+            self.suspect.add(topic)  # until the store knows better, or the user has gone
+            return []
+        return [self._remove(topic, view, data.user_id)]
 
-    def difference(
-        self, app_id: str, channel: str, members: Iterable[Member], revision: int
-    ) -> list[Event]:
-        """The events after which everybody here knows that these were the members at a revision."""
-        view = self._views.get((app_id, channel))
+    def compare(
+        self,
+        app_id: str,
+        channel: str,
+        members: Iterable[Member],
+        revision: int,
+        *,
+        complete: bool = True,
+    ) -> list[Event] | None:
+        """What to deliver now that the store has said who is there; None if more is known here.
+
+        Args:
+            complete: whether who is not in the list has gone.
+        """
+        topic = (app_id, channel)
+        view = self._views.get(topic)
         if view is None:
             return []
+        if revision < view.revision:
+            return None
+        view.revision = revision
+        self.suspect.discard(topic)
         there = {member.user_id: member for member in members}
+        if there == view.members:
+            return []
         events = []
-        for user_id, (known, _) in tuple(view.present.items()):
-            if user_id not in there and known <= revision:
-                view.remove(user_id, revision)
-                events.append(messages.member_removed(channel, user_id, revision))
-        for user_id, member in there.items():
-            if user_id not in view.present and view.known_up_to(user_id) <= revision:
-                view.add(member, revision)
-                events.append(messages.member_added(channel, member, None, revision))
+        for user_id, member in tuple(view.members.items()):
+            known = there.get(user_id, None if complete else member)
+            if known == member:
+                continue
+            if not self._holds(app_id, channel, user_id):
+                events.append(self._remove(topic, view, user_id))
+            elif known is None:
+                self.suspect.add(topic)
+        events += [
+            self._add(topic, view, member)
+            for user_id, member in there.items()
+            if user_id not in view.members
+        ]
         return events
+
+    def include(self, app_id: str, channel: str, member: Member) -> list[Event]:
+        """Somebody here has just joined; what to deliver if that has been undone meanwhile."""
+        topic = (app_id, channel)
+        view = self._views[topic]
+        if member.user_id in view.members:
+            return []
+        self.suspect.add(topic)
+        return [self._add(topic, view, member)]
+
+    def forget_revisions(self) -> None:
+        """The broker is another one, or was away: its numbers may begin anew."""
+        for topic, view in self._views.items():
+            view.revision = 0
+            self.suspect.add(topic)
+
+    def _add(self, topic: Topic, view: _View, member: Member) -> Event:
+        view.members[member.user_id] = member
+        self.place += 1
+        return messages.member_added(topic[1], member, -self.place)
+
+    def _remove(self, topic: Topic, view: _View, user_id: str) -> Event:
+        del view.members[user_id]
+        self.place += 1
+        return messages.member_removed(topic[1], user_id, -self.place)

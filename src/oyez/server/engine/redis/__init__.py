@@ -124,7 +124,7 @@ class RedisBackplane:
 
     async def publish(self, app_id: str, events: Sequence[Event], cache_seconds: int) -> None:
         """See `oyez.server.engine.backplane.Backplane.publish`."""
-        if len(events) == 1 and not kind_of(events[0].channel).cache:
+        if len(events) == 1 and (events[0].sequence or not kind_of(events[0].channel).cache):
             topic = self._topic(app_id, events[0].channel)
             await self._lane.ask(self._verb, topic, write(events[0]))
         elif not self._sharded:
@@ -180,7 +180,7 @@ class RedisBackplane:
         }
 
     async def restate(
-        self, app_id: str, incarnation: str, held: Mapping[str, Held], *, silently: bool
+        self, app_id: str, incarnation: str, held: Mapping[str, Held]
     ) -> list[Change]:
         """See `oyez.server.engine.backplane.Backplane.restate`."""
         stated = [
@@ -196,8 +196,7 @@ class RedisBackplane:
             )
             for channel, each in held.items()
         ]
-        telling = int(not silently)
-        rows = await self._state(scripts.RESTATE, app_id, incarnation, telling, *stated)
+        rows = await self._state(scripts.RESTATE, app_id, incarnation, *stated)
         return [_change(row) for row in rows]
 
     async def sweep(
@@ -224,12 +223,11 @@ class RedisBackplane:
         channel: str,
         member: Member | None,
         max_members: int,
-        socket_id: str | None,
     ) -> Joined:
         """See `oyez.server.engine.backplane.Backplane.join`."""
         if member is None:
-            (count,) = await self._state(scripts.JOIN, app_id, incarnation, channel)
-            return Joined(count == 1, count)
+            count, revision = await self._state(scripts.JOIN, app_id, incarnation, channel)
+            return Joined(count == 1, count, revision=revision)
         answer = await self._state(
             scripts.JOIN,
             app_id,
@@ -238,18 +236,18 @@ class RedisBackplane:
             member.user_id,
             member.user_info,
             max_members,
-            *(() if socket_id is None else (socket_id,)),
         )
         if answer == b"full":
             raise ChannelFull
-        count, added, rows, revision = answer
+        count, revision, added, rows = answer
         return Joined(count == 1, count, added == 1, _members(rows), revision=revision)
 
     async def leave(self, app_id: str, incarnation: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.backplane.Backplane.leave`."""
         user = () if user_id is None else (user_id,)
-        count, removed = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
-        return Left(count <= 0, max(count, 0), removed == 1)
+        found = await self._state(scripts.LEAVE, app_id, incarnation, channel, *user)
+        count, removed, revision = found
+        return Left(count <= 0, max(count, 0), removed == 1, revision)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.backplane.Backplane.occupancy`."""
@@ -277,8 +275,8 @@ class RedisBackplane:
     async def roll(self, app_id: str, channel: str) -> Roll:
         """See `oyez.server.engine.backplane.Backplane.roll`."""
         keys = [self._nodes(app_id)]
-        age, rows, revision = await self._lane.run(scripts.ROLL, keys, channel)
-        return Roll(age / 1000, _members(rows), revision)
+        age, count, rows, revision = await self._lane.run(scripts.ROLL, keys, channel)
+        return Roll(age / 1000, count, _members(rows), revision)
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.backplane.Backplane.meter`."""
@@ -343,7 +341,7 @@ def _came(member: tuple[int, Member]) -> int:
 
 
 def _change(row: Sequence[Any]) -> Change:
-    channel, before, after, added, removed = row
+    channel, before, after, added, removed, revision = row
     return Change(
         channel.decode(),
         max(after, 0),
@@ -351,4 +349,5 @@ def _change(row: Sequence[Any]) -> Change:
         vacated=after <= 0 < before,
         added=tuple(each.decode() for each in added),
         removed=tuple(each.decode() for each in removed),
+        revision=revision,
     )

@@ -6,7 +6,7 @@
 --   channels, internal          hash: channel -> subscriptions
 --   users:<channel>             hash: user -> connections
 --   members:<channel>           hash: user -> "<revision>:<user_info>"
---   revision                    of the last change of any channel's members: microseconds, growing
+--   revision                    of the last change of any of these: microseconds, growing
 --   held:<incarnation>          hash: channel -> subscriptions
 --   held:<incarnation>:<channel> hash: user -> connections
 --
@@ -30,16 +30,7 @@ local function is_alive(incarnation)
   return lapses and tonumber(lapses) > 0
 end
 
--- Add to what an incarnation holds of a channel; how many subscriptions there are then.
-local function move(incarnation, channel, delta)
-  local held, counts = base .. 'held:' .. incarnation, counts_of(channel)
-  if call('HINCRBY', held, channel, delta) <= 0 then call('HDEL', held, channel) end
-  local total = call('HINCRBY', counts, channel, delta)
-  if total <= 0 then call('HDEL', counts, channel) end
-  return total
-end
-
--- A number that is larger than all before it, also after the store has lost its data.
+-- The number of a change, larger than all before it, also after the store has lost its data.
 local function next_revision()
   local time = call('TIME')
   local revision = time[1] * 1000000 + time[2]
@@ -54,17 +45,27 @@ local function revision()
   return tonumber(call('GET', base .. 'revision') or 0)
 end
 
--- To everybody on a presence channel, with the number of the change: in the order of the changes, as
+-- Add to what an incarnation holds of a channel; how many subscriptions there are then.
+local function move(incarnation, channel, delta)
+  next_revision()
+  local held, counts = base .. 'held:' .. incarnation, counts_of(channel)
+  if call('HINCRBY', held, channel, delta) <= 0 then call('HDEL', held, channel) end
+  local total = call('HINCRBY', counts, channel, delta)
+  if total <= 0 then call('HDEL', counts, channel) end
+  return total
+end
+
+-- To everybody on a presence channel, each with a number of its own: in the order of the changes, as
 -- nothing happens between the two. For this ARGV[2] is "PUBLISH" or "SPUBLISH", ARGV[3] the version
 -- byte of messages, and ARGV[4] what stands before the channel in its topic.
 local function tell(channel, ...)
-  local head = ARGV[3] .. struct.pack('>I8', revision())
+  local head = ARGV[3] .. struct.pack('>I8', next_revision())
   call(ARGV[2], ARGV[4] .. channel, head .. cmsgpack.pack({...}))
 end
 
-local function tell_added(channel, user, info, socket_id)
+local function tell_added(channel, user, info)
   local data = '{"user_id":' .. cjson.encode(user) .. ',"user_info":' .. info .. '}'
-  tell(channel, 'pusher_internal:member_added', data, socket_id)
+  tell(channel, 'pusher_internal:member_added', data)
 end
 
 local function tell_removed(channel, user)
@@ -80,7 +81,6 @@ local function move_user(incarnation, channel, user, delta, info)
   if total <= 0 then
     call('HDEL', users, user)
     call('HDEL', members, user)
-    next_revision()
     return -1
   end
   if total == delta then

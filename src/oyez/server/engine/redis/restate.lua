@@ -1,10 +1,10 @@
--- incarnation, three for `tell`, "1" to tell, then per channel MessagePack of
+-- incarnation, three for `tell`, then per channel MessagePack of
 -- {channel, subscriptions, {{user, connections, info}}}
--- -> per channel {channel, before, after, {added}, {removed}}
-local incarnation, telling = ARGV[1], ARGV[5] == '1'
+-- -> per channel {channel, before, after, {added}, {removed}, revision}
+local incarnation = ARGV[1]
 if not is_alive(incarnation) then return 'stale' end
 local held, changes = base .. 'held:' .. incarnation, {}
-for at = 6, #ARGV do
+for at = 5, #ARGV do
   local channel, subscriptions, users = unpack(cmsgpack.unpack(ARGV[at]))
   local added, removed, stated, infos = {}, {}, {}, {}
   for _, each in ipairs(users) do
@@ -24,10 +24,10 @@ for at = 6, #ARGV do
   local delta = subscriptions - (call('HGET', held, channel) or 0)
   local after = tonumber(call('HGET', counts_of(channel), channel) or 0)
   if delta ~= 0 then after = move(incarnation, channel, delta) end
-  if telling and after > 0 then
+  if after > 0 then
     for _, user in ipairs(removed) do tell_removed(channel, user) end
     for _, user in ipairs(added) do tell_added(channel, user, infos[user]) end
   end
-  changes[#changes + 1] = {channel, after - delta, after, added, removed}
+  changes[#changes + 1] = {channel, after - delta, after, added, removed, revision()}
 end
 return changes

@@ -20,7 +20,7 @@ for i = 1, #found, 2 do
   if after > 0 then
     for _, user in ipairs(removed) do tell_removed(channel, user) end
   end
-  changes[#changes + 1] = {channel, after + subscriptions, after, {}, removed}
+  changes[#changes + 1] = {channel, after + subscriptions, after, {}, removed, revision()}
 end
 local more = call('EXISTS', held)
 if more == 0 then call('ZREM', nodes, incarnation) end
