@@ -21,6 +21,7 @@ from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 from oyez.server.engine import Cached, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Beat, Change, Held, Roll
+from oyez.server.engine.messages import write
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.address import Address
 from oyez.server.engine.nats.asking import Asking
@@ -156,7 +157,7 @@ class NatsBackplane:
             await self._asked(request, repeatable=False)
             return
         link = self._connected()
-        parts = [(self._subjects.event(app_id, each.channel), wire.event(each)) for each in events]
+        parts = [(self._subjects.event(app_id, each.channel), write(each)) for each in events]
         link.check(max((len(message) for _, message in parts), default=0))
         for subject, message in parts:
             link.publish(subject, message)

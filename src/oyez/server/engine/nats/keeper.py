@@ -15,7 +15,7 @@ import structlog
 from oyez.protocol.events import Event
 from oyez.server.engine import Cached, ChannelFull, EngineUnavailable
 from oyez.server.engine.backplane import Stale
-from oyez.server.engine.messages import Refused
+from oyez.server.engine.messages import Refused, write
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Link, Message
@@ -153,7 +153,7 @@ class Keeper:
             self._link.publish(message.reply.decode(), piece)
 
     def _tell(self, app_id: str, event: Event) -> None:
-        self._link.publish(self._subjects.event(app_id, event.channel), wire.event(event))
+        self._link.publish(self._subjects.event(app_id, event.channel), write(event))
 
     # What cache channels replay.
 

@@ -111,7 +111,7 @@ class Record:
         if member is not None:
             added = self._move_member(incarnation, channel, member, 1) > 0
             if added:
-                self._tell(member_added(channel, member, None, self._revision))
+                self._tell(member_added(channel, member, self._revision))
         return Joined(
             subscriptions == 1,
             subscriptions,
@@ -188,7 +188,7 @@ class Record:
             for user_id, revision in removed:
                 self._tell(member_removed(channel, user_id, revision))
             for member, revision in added:
-                self._tell(member_added(channel, member, None, revision))
+                self._tell(member_added(channel, member, revision))
         return Change(
             channel,
             after,

@@ -17,7 +17,7 @@ import msgspec
 
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
-from oyez.server.engine import EngineUnavailable, messages
+from oyez.server.engine import EngineUnavailable
 from oyez.server.engine.backplane import Held
 from oyez.server.engine.messages import Refused
 
@@ -40,7 +40,6 @@ __all__ = [
     "Roll",
     "Sweep",
     "Used",
-    "event",
     "join_pieces",
     "pieces",
     "read",
@@ -259,9 +258,3 @@ def join_pieces(received: bytearray, piece: bytes) -> list[Answer] | None:
         return None
     answers: list[Answer] = read(_MARK + received, list[Answer])
     return answers
-
-
-def event(event: Event) -> bytes:
-    """The message of an event to all nodes, with its sequence (`oyez.server.engine.messages`)."""
-    head = bytes((messages.VERSION,)) + event.sequence.to_bytes(8)
-    return head + messages.write_body(event)

@@ -1,0 +1,103 @@
+"""The clustered engine over a real NATS server keeps the contract."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from oyez.protocol.events import Event
+from oyez.server.engine import EngineUnavailable, Joined, Occupancy
+from oyez.server.engine.nats import NatsBackplane, wire
+from oyez.server.engine.nats.address import Address
+from oyez.server.engine.nats.entries import Entries
+from oyez.server.engine.nats.link import Link
+from oyez.server.engine.nats.subjects import Subjects
+from tests.engine.cluster import LEASE, LIMIT, ClusterContract, ClusterNode, Deployment
+from tests.engine.contract import ADA, BOB, EngineContract, eventually
+from tests.nats_server import NatsServer, nats_is_installed, running_nats
+
+pytestmark = nats_is_installed
+
+SUBJECTS = Subjects("oyez")
+
+
+@pytest.fixture(scope="module")
+def nats() -> Iterator[NatsServer]:
+    with running_nats() as server:
+        yield server
+
+
+@contextlib.asynccontextmanager
+async def linked(server: NatsServer) -> AsyncIterator[Link]:
+    """A connection beside those of the nodes."""
+    link = Link(Address(server.url, {}, limit=LIMIT), limit=LIMIT, lost=lambda _: None)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+class OnNats(Deployment):
+    """Nodes over one server."""
+
+    def __init__(self, server: NatsServer) -> None:
+        super().__init__()
+        self.server = server
+        self.all: list[ClusterNode] = []
+
+    def backplane(self, lease: float, limit: float) -> NatsBackplane:
+        return NatsBackplane(self.server.url, lease=lease, limit=limit)
+
+    async def node(self) -> ClusterNode:
+        self.all.append(await super().node())
+        return self.all[-1]
+
+    async def keeper(self) -> ClusterNode:
+        """The node that is the keeper, once there is one."""
+        await eventually(lambda: any(map(is_keeper, self.all)))
+        return next(filter(is_keeper, self.all))
+
+    async def inject(self, app_id: str, channel: str, message: bytes) -> None:
+        async with linked(self.server) as link:
+            link.publish(SUBJECTS.event(app_id, channel), message)
+            await link.confirmed()
+
+    async def forget(self) -> None:
+        """JetStream loses everything."""
+        async with linked(self.server) as link:
+            await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
+
+    async def flush(self) -> None:
+        """And so does the keeper: somebody has taken its place, and has gone."""
+        async with linked(self.server) as link:
+            await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
+            entries = Entries(link, SUBJECTS)
+            await entries.prepare()
+            entry = wire.Entry(1_000_000 + int(time.time()), "nobody")
+            await entries.write(SUBJECTS.reign, wire.write(entry), 0)
+
+    async def stop(self) -> None:
+        self.server.stop()
+
+    async def start(self) -> None:
+        self.server.start()
+
+
+def is_keeper(node: ClusterNode) -> bool:
+    reign = node.backplane._reign
+    return reign is not None and reign.keeper is not None and reign.keeper.reigns
+
+
+class TestNats(EngineContract, ClusterContract):
+    @pytest.fixture
+    async def deployment(self, nats: NatsServer) -> AsyncIterator[OnNats]:
+        async with OnNats(nats) as deployment:
+            await deployment.forget()
+            yield deployment
+
+    @pytest.fixture
+    async def nodes(self, deployment: OnNats) -> list[ClusterNode]:
+        return [await deployment.node(), await deployment.node()]
