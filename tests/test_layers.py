@@ -63,6 +63,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.engine.cluster": ENGINE,
     "server.engine.holdings": ENGINE,
     "server.engine.interest": ENGINE,
+    "server.engine.knowledge": ENGINE,
+    "server.engine.latest": ENGINE,
     "server.engine.lease": ENGINE,
     "server.engine.memory": ENGINE,
     "server.engine.redis": ENGINE | {"server.engine.redis"},

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from oyez import AsyncClient
-from tests.chaos.conversation import UNAVAILABLE, Conversation
+from tests.chaos.conversation import NO_ANSWER, UNAVAILABLE, Conversation
 from tests.chaos.history import History, Link, Outcome, Publish, Subscription
 
 __all__ = ["Client", "Habits", "Surroundings"]
@@ -283,7 +283,8 @@ class _Visit:
         text = f"{client.name} #{publish.number}"
         try:
             errors = await self._do("client-said", text, channel=channel)
-            publish.outcome = Outcome.REFUSED if errors else Outcome.ACCEPTED
+            if NO_ANSWER not in errors:
+                publish.outcome = Outcome.REFUSED if errors else Outcome.ACCEPTED
         finally:
             publish.ended = self._clock()
 
@@ -303,7 +304,7 @@ class _Visit:
         errors = list(self._conversation.errors)
         self._conversation.errors.clear()
         for text in errors:
-            if text != UNAVAILABLE:
+            if text not in (UNAVAILABLE, NO_ANSWER):
                 self._client._odd(f"refused: {text!r} to {event} {data}: {self._link}")
         return errors
 

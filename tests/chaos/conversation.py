@@ -10,10 +10,13 @@ from typing import Any
 
 from tests.chaos.history import Delivery, Link, Subscription
 
-__all__ = ["UNAVAILABLE", "Conversation"]
+__all__ = ["NO_ANSWER", "UNAVAILABLE", "Conversation"]
 
 UNAVAILABLE = "Service unavailable, try again later"
-"""The one refusal that a client may meet in a storm."""
+"""The refusal that a client may meet in a storm."""
+
+NO_ANSWER = "No answer from the engine, which may have delivered the event"
+"""The same for what a client says, if it may have been said."""
 
 
 class Conversation:

@@ -148,7 +148,7 @@ class ClusterContract:
             (await one.leave("1", "news", None)).revision,
             (await two.leave("1", "presence-a", "ada")).revision,
         ]
-        assert 0 < numbers[0]
+        assert numbers[0] > 0
         assert numbers == sorted(set(numbers))
 
     async def test_a_limit_of_members_is_that_of_all_nodes(self, nodes: list[ClusterNode]) -> None:

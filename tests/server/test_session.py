@@ -12,7 +12,7 @@ from oyez.protocol.events import Event
 from oyez.protocol.messages import Member, termination
 from oyez.protocol.signing import Token, channel_string, user_string
 from oyez.server.deadlines import Deadlines
-from oyez.server.engine import EngineUnavailable, Joined, Left, Occupancy
+from oyez.server.engine import EngineUnavailable, Joined, Left, Occupancy, OutcomeUnknown
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.hub import Hub
 from oyez.server.metering import Metering
@@ -190,6 +190,27 @@ async def test_a_join_while_the_engine_is_away_is_refused_and_can_be_repeated(
     await settle(services)
 
     assert client.transport.events()[-1] == "subscription_succeeded"
+
+
+async def test_a_client_event_without_an_answer_is_not_called_refused(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, engine = Client(services, "1.1"), engine_of(services)
+    engine.gate.set()
+    client.join("private-a")
+    await settle(services)
+
+    async def silent(*_: object) -> None:
+        raise OutcomeUnknown("no answer")
+
+    monkeypatch.setattr(engine, "publish", silent)
+    client.send("client-e", "x", channel="private-a")
+    await settle(services)
+
+    assert client.transport.messages()[-1]["data"] == {
+        "code": None,
+        "message": "No answer from the engine, which may have delivered the event",
+    }
 
 
 async def test_a_bug_closes_only_the_connection_that_met_it(

@@ -21,7 +21,7 @@ from oyez.protocol.events import Event
 from oyez.server import eager
 from oyez.server.broadcast import Writer
 from oyez.server.deadlines import Deadlines
-from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined
+from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined, OutcomeUnknown
 from oyez.server.frames import text_frame
 from oyez.server.hub import Hub
 from oyez.server.metrics import Counters
@@ -221,7 +221,11 @@ class Session:
         app, services = self._connection.app, self._services
         if services.webhooks is not None:
             await services.webhooks.client_event(app, event)
-        await services.engine.publish(app.id, (event,))
+        try:
+            await services.engine.publish(app.id, (event,))
+        except OutcomeUnknown:
+            text = "No answer from the engine, which may have delivered the event"
+            raise Refusal(text) from None
         services.hub.metering[app.id].client_messages += 1
 
     async def _join(self, join: Join) -> None:

@@ -60,8 +60,8 @@ class SignedIn:
         for user_id in self._user.watchlist:
             if await self._join(watchers_of(user_id)) is None:
                 return None
-            found = await self._engine.occupancy(self._app.id, connections_of(user_id))
-            (online if found.subscriptions else offline).append(user_id)
+            is_online = await self._engine.is_online(self._app.id, user_id)
+            (online if is_online else offline).append(user_id)
         return messages.watchlist_states(online, offline)
 
     def release(self) -> None:

@@ -180,6 +180,15 @@ class Engine(Protocol):
             EngineUnavailable: the store does not answer.
         """
 
+    async def is_online(self, app_id: str, user_id: str) -> bool:
+        """Whether a user is signed in anywhere, for a connection that is on ``watchers_of`` it.
+
+        What was told there since is in the answer, or comes after it.
+
+        Raises:
+            EngineUnavailable: the store does not answer.
+        """
+
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
         """The occupied channels whose names start with ``prefix``, less the internal ones.
 

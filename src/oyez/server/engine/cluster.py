@@ -2,8 +2,8 @@
 
 Counting is the store's affair, so that there is one truth. This node keeps a record of what it
 holds (`holdings`), is registered in each app it uses under a name with a lease (`lease`),
-subscribes to what it has subscribers for (`interest`), and remembers what its clients know of
-members (`roster`), counts and users who are online (`latest`).
+subscribes to what it has subscribers for (`interest`), and keeps what its clients know true
+(`knowledge`).
 
 When store or broker are away everything is refused at once, clients stay, and one task tries to
 come back: connect, subscribe everything again, make the store have what this node holds.
@@ -16,20 +16,19 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, S
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
-import msgspec
 import structlog
+from msgspec.structs import replace
 
-from oyez.protocol.channels import kind_of, user_watched_by
+from oyez.protocol.channels import kind_of
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member
 from oyez.server.engine import Cached, Deliver, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.aftermath import Aftermath, CameBack, WentAway
 from oyez.server.engine.backplane import Backplane, Roll, Standing
 from oyez.server.engine.interest import Interest
-from oyez.server.engine.latest import Latest, counted_by, state_of
+from oyez.server.engine.knowledge import Knowledge
 from oyez.server.engine.lease import Lease
 from oyez.server.engine.messages import Refused, read
-from oyez.server.engine.roster import MEMBER_EVENTS, Roster
 
 __all__ = ["ClusterEngine", "Timing"]
 
@@ -39,8 +38,6 @@ _Result = TypeVar("_Result")
 _LOG_REFUSED_EVERY: Final = 60.0  # seconds
 _FIRST_PAUSE: Final = 0.05  # between two attempts to come back
 _LONGEST_PAUSE: Final = 5.0
-_AUDITED_AT_ONCE: Final = 100
-_ASKED_AGAIN: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,18 +80,22 @@ class ClusterEngine:
         self.away = True
         self.refused = 0
         self._backplane = backplane
-        self._deliver = deliver
         self._apps = apps
         self._timing = timing
         self._interest = Interest(backplane, time.monotonic)
-        self._roster = Roster(self._holds)
-        self._latest = Latest(self._interest.is_used)
+        self._knowledge = Knowledge(
+            backplane,
+            deliver,
+            is_used=self._interest.is_used,
+            holds=self._holds,
+            settled=lambda app_id: self._lease(app_id).settled,
+            lease=timing.lease,
+        )
         self._leases: dict[str, Lease] = {}
         self._aftermath = Aftermath(backplane, went_away, came_back)
         self._trouble = asyncio.Event()
         self._tried = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._audit_at = 0.0
         self._sweep_from = 0.0
         self._longest_pause = min(_LONGEST_PAUSE, timing.lease / 2)
         self._refusal_logged = -_LOG_REFUSED_EVERY
@@ -124,7 +125,7 @@ class ClusterEngine:
         """See `oyez.server.engine.Engine.publish`."""
         self._require()
         if events[0].sequence:  # it says how things are
-            self._latest.expect(app_id, events[0].channel)
+            self._knowledge.published(app_id, events[0])
         await self._backplane.publish(app_id, events, cache_seconds)
 
     async def join(
@@ -147,6 +148,11 @@ class ClusterEngine:
         """See `oyez.server.engine.Engine.occupancy`."""
         self._require()
         return await self._backplane.occupancy(app_id, channel)
+
+    async def is_online(self, app_id: str, user_id: str) -> bool:
+        """See `oyez.server.engine.Engine.is_online`."""
+        self._require()
+        return await self._knowledge.is_online(app_id, user_id)
 
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
         """See `oyez.server.engine.Engine.channels`."""
@@ -184,10 +190,8 @@ class ClusterEngine:
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
         if member is not None:
-            self._roster.expect(app_id, channel)
+            self._knowledge.expect(app_id, channel)
         await self._interest.use(app_id, channel)
-        if user_watched_by(channel) is not None:
-            self._latest.expect(app_id, channel)
         try:
             joining = self._lease(app_id).join(channel, member, max_members)
             if kind_of(channel).cache:
@@ -200,26 +204,15 @@ class ClusterEngine:
             self._drop(app_id, channel)
             raise
         if member is not None:
-            return self._listed(app_id, channel, member, joined)
+            # Right after a loss of data other nodes may not have restated their members yet.
+            complete = time.monotonic() > self._lease(app_id).rebuilt_at + self._timing.lease
+            return self._knowledge.joined(app_id, channel, member, joined, complete=complete)
+        self._knowledge.follow(app_id, channel)
         return joined
-
-    def _listed(self, app_id: str, channel: str, member: Member, joined: Joined) -> Joined:
-        """The outcome with the list as everybody here knows it, once they know all that it has."""
-        roster, revision = self._roster, joined.revision
-        # Right after a loss of data other nodes may not have restated all their members yet.
-        complete = time.monotonic() > self._lease(app_id).rebuilt_at + self._timing.lease
-        roster.begin(app_id, channel, joined.members, revision)
-        news = roster.compare(app_id, channel, joined.members, revision, complete=complete) or []
-        news += roster.include(app_id, channel, member)
-        for event in news:
-            self._deliver(app_id, event)
-        members = roster.members(app_id, channel)
-        return msgspec.structs.replace(joined, members=members, told=roster.place)
 
     def _drop(self, app_id: str, channel: str) -> None:
         if self._interest.drop(app_id, channel):
-            self._roster.end(app_id, channel)
-            self._latest.end(app_id, channel)
+            self._knowledge.end(app_id, channel)
 
     def _holds(self, app_id: str, channel: str, user_id: str) -> bool:
         lease = self._leases.get(app_id)
@@ -239,7 +232,7 @@ class ClusterEngine:
         if isinstance(cached, BaseException):
             await self._lease(app_id).leave(channel, member.user_id if member else None)
             raise cached
-        return msgspec.structs.replace(joined, cached=cached)
+        return replace(joined, cached=cached)
 
     def _lease(self, app_id: str) -> Lease:
         lease = self._leases.get(app_id)
@@ -274,13 +267,9 @@ class ClusterEngine:
     def _receive(self, app_id: str, channel: str, message: bytes) -> None:
         try:
             event = read(channel, message)
-            about = self._roster if event.name in MEMBER_EVENTS else self._latest
-            news = about.news(app_id, event)
+            self._knowledge.receive(app_id, event)
         except (Refused, ValueError) as error:
             self._refuse(app_id, channel, error)
-            return
-        for each in news:
-            self._deliver(app_id, each)
 
     def _refuse(self, app_id: str, channel: str, error: Exception) -> None:
         self.refused += 1
@@ -311,7 +300,7 @@ class ClusterEngine:
             self._tried.set()
             # Nobody could renew a lease while the store was away: all get the time to do so now.
             self._sweep_from = connected_at + self._timing.lease
-            self._audit_at = connected_at
+            self._knowledge.doubt()
             for lease in self._leases.values():
                 if not lease.settled:
                     self._settle_soon(lease)
@@ -327,8 +316,7 @@ class ClusterEngine:
         while True:
             self._trouble.clear()
             self._interest.forget()
-            self._roster.forget_revisions()
-            self._latest.forget_revisions()
+            self._knowledge.forget_revisions()
             try:
                 await self._backplane.connect(self._receive, self._lost)
                 await self._interest.restore()
@@ -354,7 +342,7 @@ class ClusterEngine:
         except EngineUnavailable as error:
             self._lost(str(error))
         else:
-            self._audit_at = time.monotonic()
+            self._knowledge.doubt()
 
     # Signs of life, ours and others'.
 
@@ -366,7 +354,7 @@ class ClusterEngine:
             self._interest.tidy()
             try:
                 await asyncio.gather(*(self._beat(app_id) for app_id in self._all_apps()))
-                await self._audit()
+                await self._knowledge.audit()
             except EngineUnavailable as error:
                 self._lost(str(error))
 
@@ -385,45 +373,6 @@ class ClusterEngine:
         for incarnation in beat.lapsed:
             log.warning("sweeping a node", app_id=app_id, incarnation=incarnation)
             await self._aftermath.sweep(app_id, incarnation)
-
-    async def _audit(self) -> None:
-        """Put right what clients here believe: all where there is reason to doubt it, else some."""
-        members, latest = tuple(self._roster.suspect), self._latest.some(_AUDITED_AT_ONCE)
-        if 0 < self._audit_at <= time.monotonic():
-            self._audit_at = 0.0
-            members, latest = tuple(self._roster), tuple(self._latest)
-        for audit, topics in ((self._audit_members, members), (self._audit_latest, latest)):
-            for at in range(0, len(topics), _AUDITED_AT_ONCE):
-                part = topics[at : at + _AUDITED_AT_ONCE]
-                await asyncio.gather(*(audit(*topic) for topic in part))
-
-    async def _audit_members(self, app_id: str, channel: str) -> None:
-        """Events can be ahead of the answer; then another one is asked for."""
-        for _ in range(_ASKED_AGAIN):
-            roll = await self._backplane.roll(app_id, channel)
-            complete = self._is_complete(roll)
-            news = self._roster.compare(
-                app_id, channel, roll.members, roll.revision, complete=complete
-            )
-            if news is not None:
-                for event in news:
-                    self._deliver(app_id, event)
-                return
-        self._roster.suspect.add((app_id, channel))
-
-    async def _audit_latest(self, app_id: str, channel: str) -> None:
-        roll = await self._backplane.roll(app_id, counted_by(channel))
-        if self._lease(app_id).settled and self._is_complete(roll):
-            now = state_of(channel, roll.subscriptions)
-            for event in self._latest.correct(app_id, now, roll.revision):
-                self._deliver(app_id, event)
-
-    def _is_complete(self, roll: Roll) -> bool:
-        """Whether all nodes have had the time to restate; if not, everything is audited then."""
-        missing = self._timing.lease - roll.age
-        if missing > 0:
-            self._audit_at = time.monotonic() + missing
-        return missing <= 0
 
     async def _depart(self) -> None:
         """Leave in good order: what is still held ends now and not when the lease lapses."""

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Self
 
-from oyez.protocol.channels import is_internal, kind_of
+from oyez.protocol.channels import connections_of, is_internal, kind_of
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member, member_added, member_removed
 from oyez.server.engine import Cached, ChannelFull, Deliver, Joined, Left, Occupancy
@@ -170,6 +170,10 @@ class MemoryEngine:
         """See `oyez.server.engine.Engine.occupancy`."""
         found = self._apps.get(app_id, {}).get(channel)
         return found.occupancy() if found else Occupancy()
+
+    async def is_online(self, app_id: str, user_id: str) -> bool:
+        """See `oyez.server.engine.Engine.is_online`."""
+        return connections_of(user_id) in self._apps.get(app_id, {})
 
     async def channels(self, app_id: str, prefix: str) -> dict[str, Occupancy]:
         """See `oyez.server.engine.Engine.channels`."""
