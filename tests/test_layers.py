@@ -67,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.engine.latest": ENGINE,
     "server.engine.lease": ENGINE,
     "server.engine.memory": ENGINE,
+    "server.engine.nats": ENGINE | {"server.engine.nats"},
     "server.engine.redis": ENGINE | {"server.engine.redis"},
     "server.fallback": {
         "protocol",
@@ -159,6 +160,7 @@ LIBRARIES: dict[str, set[str]] = {
         "testing.receiver",
     },
     "nacl": {"sdk.encryption"},
+    "nats": {"server.engine.nats.client", "server.engine.nats.link"},
     "prometheus_client": {"server.metrics"},
     "pydantic": {"cli.configuration", "server.app_settings", "server.config"},
     "pydantic_settings": {"server.config", "testing.settings"},
