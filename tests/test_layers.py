@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
         "",
         "cli",
         "server.config",
+        "server.embedded",
         "server.logs",
         "server.node",
         "server.workers",
@@ -57,6 +58,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.deadlines": set(),
     "server.descriptors": set(),
     "server.eager": set(),
+    "server.embedded": set(),
     "server.engine": PROTOCOL,
     "server.engine.aftermath": ENGINE,
     "server.engine.backplane": ENGINE,
@@ -172,6 +174,7 @@ LIBRARIES: dict[str, set[str]] = {
     "starlette": {"server.admin", "server.node", "server.webhooks", "server.welcome"},
     "structlog": {
         "server.api",
+        "server.embedded",
         "server.engine",
         "server.gate",
         "server.logs",

@@ -1,21 +1,18 @@
 """The clustered engine over a real NATS server keeps the contract."""
 
-import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from oyez.protocol.events import Event
-from oyez.server.engine import EngineUnavailable, Joined, Occupancy
 from oyez.server.engine.nats import NatsBackplane, wire
 from oyez.server.engine.nats.address import Address
 from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Link
 from oyez.server.engine.nats.subjects import Subjects
-from tests.engine.cluster import LEASE, LIMIT, ClusterContract, ClusterNode, Deployment
-from tests.engine.contract import ADA, BOB, EngineContract, eventually
+from tests.engine.cluster import LIMIT, ClusterContract, ClusterNode, Deployment
+from tests.engine.contract import EngineContract, eventually
 from tests.nats_server import NatsServer, nats_is_installed, running_nats
 
 pytestmark = nats_is_installed

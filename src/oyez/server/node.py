@@ -368,9 +368,13 @@ def _backplane(settings: Settings, lease: float, limit: float) -> "Backplane":
     extra = "nats" if is_nats(settings.engine) else "redis"
     try:
         if extra == "nats":
-            from oyez.server.engine.nats import NatsBackplane as make
+            from oyez.server.engine.nats import NatsBackplane
+
+            make = NatsBackplane
         else:
-            from oyez.server.engine.redis import RedisBackplane as make
+            from oyez.server.engine.redis import RedisBackplane
+
+            make = RedisBackplane
     except ImportError as error:
         raise ValueError(f"engine: {error.name} is missing, pip install 'oyez[{extra}]'") from error
     cluster = settings.cluster
