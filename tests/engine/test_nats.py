@@ -1,40 +1,29 @@
 """The clustered engine over a real NATS server keeps the contract."""
 
-import contextlib
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from oyez.server.engine.nats import NatsBackplane, wire
-from oyez.server.engine.nats.address import Address
-from oyez.server.engine.nats.entries import Entries
-from oyez.server.engine.nats.link import Link
-from oyez.server.engine.nats.subjects import Subjects
-from tests.engine.cluster import LIMIT, ClusterContract, ClusterNode, Deployment
+from oyez.server.engine.nats import NatsBackplane
+from tests.engine.cluster import ClusterContract, ClusterNode, Deployment
 from tests.engine.contract import EngineContract, eventually
-from tests.nats_server import NatsServer, nats_is_installed, running_nats
+from tests.nats_server import (
+    SUBJECTS,
+    NatsServer,
+    depose,
+    forget,
+    linked,
+    nats_is_installed,
+    running_nats,
+)
 
 pytestmark = nats_is_installed
-
-SUBJECTS = Subjects("oyez")
 
 
 @pytest.fixture(scope="module")
 def nats() -> Iterator[NatsServer]:
     with running_nats() as server:
         yield server
-
-
-@contextlib.asynccontextmanager
-async def linked(server: NatsServer) -> AsyncIterator[Link]:
-    """A connection beside those of the nodes."""
-    link = Link(Address(server.url, {}, limit=LIMIT), limit=LIMIT, lost=lambda _: None)
-    await link.open()
-    try:
-        yield link
-    finally:
-        await link.close()
 
 
 class OnNats(Deployment):
@@ -62,19 +51,8 @@ class OnNats(Deployment):
             link.publish(SUBJECTS.event(app_id, channel), message)
             await link.confirmed()
 
-    async def forget(self) -> None:
-        """JetStream loses everything."""
-        async with linked(self.server) as link:
-            await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
-
     async def flush(self) -> None:
-        """And so does the keeper: somebody has taken its place, and has gone."""
-        async with linked(self.server) as link:
-            await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
-            entries = Entries(link, SUBJECTS)
-            await entries.prepare()
-            entry = wire.Entry(1_000_000 + int(time.time()), "nobody")
-            await entries.write(SUBJECTS.reign, wire.write(entry), 0)
+        await depose(self.server)
 
     async def stop(self) -> None:
         self.server.stop()
@@ -92,7 +70,7 @@ class TestNats(EngineContract, ClusterContract):
     @pytest.fixture
     async def deployment(self, nats: NatsServer) -> AsyncIterator[OnNats]:
         async with OnNats(nats) as deployment:
-            await deployment.forget()
+            await forget(nats)
             yield deployment
 
     @pytest.fixture

@@ -2,8 +2,9 @@
 
 Events travel as messages of core NATS, one subject per channel. State is with the *keeper*: one of
 the nodes, elected by all (`election`, `reign`), which has it in memory (`store`, `record`) and is
-asked by the others (`asking`, `wire`, `keeper`). When it dies another takes over with nothing, and
-each node states again what it holds; only what cache channels replay and what was used is kept in
+asked by the others (`asking`, `wire`, `keeper`). Up to two others do likewise all that it does, and
+when it dies one of them takes over (`deputy`). If there is none, another begins with nothing, and
+each node states again what it holds. What cache channels replay and what was used is also kept in
 JetStream (`entries`). Without a keeper events still travel; what needs the state waits for one.
 
 Everything of one node goes over one connection (`link`, `client`).
@@ -24,7 +25,7 @@ from oyez.server.engine.backplane import Beat, Change, Held, Roll
 from oyez.server.engine.messages import write
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.address import Address
-from oyez.server.engine.nats.asking import Asking
+from oyez.server.engine.nats.asking import Asking, Repeat
 from oyez.server.engine.nats.election import Election, Pace
 from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Link, Message
@@ -154,7 +155,7 @@ class NatsBackplane:
         """See `oyez.server.engine.backplane.Backplane.publish`."""
         if any(kind_of(event.channel).cache for event in events):
             request = wire.Publish(app_id, list(events), cache_seconds)
-            await self._asked(request, repeatable=False)
+            await self._asked(request, Repeat.NEVER)
             return
         link = self._connected()
         parts = [(self._subjects.event(app_id, each.channel), write(each)) for each in events]
@@ -165,9 +166,8 @@ class NatsBackplane:
 
     async def cached(self, app_id: str, channel: str) -> Cached | None:
         """See `oyez.server.engine.backplane.Backplane.cached`."""
-        found: Cached | None = wire.value(
-            await self._asked(wire.Cached(app_id, channel)), Cached | None
-        )
+        answer = await self._asked(wire.Cached(app_id, channel))
+        found: Cached | None = wire.value(answer, Cached | None)
         return found
 
     # Who is alive.
@@ -194,7 +194,8 @@ class NatsBackplane:
         self, app_id: str, incarnation: str, *, force: bool = False
     ) -> tuple[list[Change], bool]:
         """See `oyez.server.engine.backplane.Backplane.sweep`."""
-        return await self._ask(wire.Sweep(app_id, incarnation, force), tuple[list[Change], bool])
+        request = wire.Sweep(app_id, incarnation, force)
+        return await self._ask(request, tuple[list[Change], bool], Repeat.FORGOTTEN)
 
     # Who is where.
 
@@ -208,11 +209,12 @@ class NatsBackplane:
     ) -> Joined:
         """See `oyez.server.engine.backplane.Backplane.join`."""
         request = wire.Join(app_id, incarnation, channel, member, max_members)
-        return await self._ask(request, Joined)
+        return await self._ask(request, Joined, Repeat.FORGOTTEN)
 
     async def leave(self, app_id: str, incarnation: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.backplane.Backplane.leave`."""
-        return await self._ask(wire.Leave(app_id, incarnation, channel, user_id), Left)
+        request = wire.Leave(app_id, incarnation, channel, user_id)
+        return await self._ask(request, Left, Repeat.FORGOTTEN)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.backplane.Backplane.occupancy`."""
@@ -228,19 +230,22 @@ class NatsBackplane:
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.backplane.Backplane.meter`."""
-        return await self._ask(wire.Meter(day, dict(used)), dict[str, int])
+        request = wire.Meter(day, dict(used))
+        return await self._ask(request, dict[str, int], Repeat.NEVER)
 
-    async def _ask(self, request: wire.Request, kind: type[_Value]) -> _Value:
+    async def _ask(
+        self, request: wire.Request, kind: type[_Value], repeat: Repeat = Repeat.ALWAYS
+    ) -> _Value:
         """The keeper's answer."""
-        answer: _Value = wire.value(await self._asked(request), kind)
+        answer: _Value = wire.value(await self._asked(request, repeat), kind)
         return answer
 
     def _asked(
-        self, request: wire.Request, *, repeatable: bool = True
+        self, request: wire.Request, repeat: Repeat = Repeat.ALWAYS
     ) -> "asyncio.Future[msgspec.Raw]":
         if self._link is None or self._asking is None:
             raise EngineUnavailable("not connected")
-        return self._asking.ask(request, repeatable=repeatable)
+        return self._asking.ask(request, repeat)
 
 
 def _parts(held: Mapping[str, Held]) -> "list[dict[str, Held]]":

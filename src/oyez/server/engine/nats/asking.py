@@ -1,11 +1,12 @@
 """Asking the keeper: what is asked in one turn of the event loop travels in one message.
 
 A question that certainly was not done is asked again, of the next keeper if need be: nobody was
-there to hear it. Neither matters what a keeper did before it lost its reign, as all that it knew is
-gone with it; except for what it has published.
+there to hear it. What a keeper has been asked and did not answer before it lost its reign may have
+been done; `Repeat` says whether that matters.
 """
 
 import asyncio
+import enum
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -19,21 +20,29 @@ from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.link import Link, Message
 from oyez.server.engine.nats.subjects import Subjects
 
-__all__ = ["Asking"]
+__all__ = ["Asking", "Repeat"]
 
 _FRAME = 16  # bytes of a message beside the requests in it
 _encode = msgspec.msgpack.Encoder().encode
 
 
+class Repeat(enum.Enum):
+    """When a question may be asked of the next keeper, though the last one may have done it."""
+
+    ALWAYS = "always"
+    FORGOTTEN = "forgotten"  # if what the last one knew is gone with it
+    NEVER = "never"
+
+
 class _Asked:
     """One request, and whoever waits for its answer."""
 
-    __slots__ = ("answer", "encoded", "number", "repeatable", "sent", "until")
+    __slots__ = ("answer", "encoded", "number", "repeat", "sent", "until")
 
-    def __init__(self, number: int, encoded: bytes, repeatable: bool, until: float) -> None:
+    def __init__(self, number: int, encoded: bytes, repeat: Repeat, until: float) -> None:
         self.number = number
         self.encoded = encoded
-        self.repeatable = repeatable
+        self.repeat = repeat
         self.until = until
         self.sent = False
         self.answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
@@ -74,13 +83,8 @@ class Asking:
         self._limits: deque[_Asked] = deque()  # in the order in which their time is over
         self._timer: asyncio.TimerHandle | None = None
 
-    def ask(
-        self, request: wire.Request, *, repeatable: bool = True
-    ) -> "asyncio.Future[msgspec.Raw]":
+    def ask(self, request: wire.Request, repeat: Repeat) -> "asyncio.Future[msgspec.Raw]":
         """The answer, still encoded.
-
-        Args:
-            repeatable: whether it does no harm when a keeper that has lost its reign has done it.
 
         Raises:
             Stale, ChannelFull: as the backplane promises.
@@ -89,7 +93,7 @@ class Asking:
         """
         loop = asyncio.get_running_loop()
         self._numbers += 1
-        asked = _Asked(self._numbers, _encode(request), repeatable, loop.time() + self._limit)
+        asked = _Asked(self._numbers, _encode(request), repeat, loop.time() + self._limit)
         if not self._link.up:
             _fail(asked, EngineUnavailable("not connected"))
         elif len(asked.encoded) + _FRAME > self._link.largest:
@@ -102,13 +106,22 @@ class Asking:
                 self._timer = loop.call_at(asked.until, self._expire)
         return asked.answer
 
-    def use(self, term: int) -> None:
-        """Whom to ask from now on, and again if they have not answered."""
+    def use(self, term: int, since: int) -> None:
+        """Whom to ask from now on, also what others have not answered.
+
+        Args:
+            since: the term in which a keeper began with nothing (`wire.Entry`).
+        """
         if term < self._term:
             return
         for batch in tuple(self._under_way.values()):
             if batch.term < term:
                 self._forget(batch)
+                forgotten = batch.term < since
+                repeated = (Repeat.ALWAYS, Repeat.FORGOTTEN) if forgotten else (Repeat.ALWAYS,)
+                for asked in batch.asked:
+                    if asked.repeat not in repeated:
+                        _fail(asked, OutcomeUnknown("the keeper has changed"))
                 self._put_back(batch.asked)
         self._term = term
         self._schedule()
@@ -160,12 +173,10 @@ class Asking:
         for asked in part:
             asked.sent = True
 
-    def _put_back(self, part: list[_Asked], *, done: bool = True) -> None:
-        """Ask again, in the old order, what may be asked again."""
+    def _put_back(self, part: list[_Asked]) -> None:
+        """Ask again, in the old order."""
         for asked in part:
-            if done and not asked.repeatable:
-                _fail(asked, OutcomeUnknown("the keeper has changed"))
-            elif not asked.answer.done():
+            if not asked.answer.done():
                 asked.sent = False
                 self._waiting.append(asked)
         self._waiting.sort(key=lambda asked: asked.number)
@@ -175,7 +186,7 @@ class Asking:
     def _answered(self, batch: _Batch, message: Message) -> None:
         if message.nobody:
             self._forget(batch)
-            self._put_back(batch.asked, done=False)
+            self._put_back(batch.asked)
             if batch.term == self._term:
                 self._term = 0
                 self._nobody(batch.term)

@@ -65,6 +65,8 @@ class Election:
         place: where the entry was in the stream when it was last looked at, 0 for nowhere.
         numbers: the largest that any keeper may have given, as far as was seen.
         vacant: whether nobody seems to listen.
+        since: the term in which the keeper, or one before it, began with nothing.
+        handicap: seconds that this node lets others go first.
     """
 
     def __init__(self, pace: Pace, uniform: Callable[[float, float], float] = random.uniform):
@@ -73,6 +75,8 @@ class Election:
         self.place = 0
         self.numbers = 0
         self.vacant = False
+        self.since = 0
+        self.handicap = 0.0
         self._uniform = uniform
         self._seen = float("-inf")
 
@@ -86,7 +90,7 @@ class Election:
         self.numbers = max(self.numbers, entry.numbers)
         if entry.term < self.term:
             return False
-        self.term = entry.term
+        self.term, self.since = entry.term, entry.since
         self.vacant = False
         self._seen = now
         return True
@@ -114,12 +118,8 @@ class Election:
 
     def patience(self, now: float) -> float:
         """Seconds until it is time to look, if nothing is heard."""
-        return self._seen + self.pace.patience - now
+        return self._seen + self.pace.patience + self.handicap - now
 
     def glance(self) -> float:
         """Seconds until the second look; random, so that not all stand at once."""
-        return self._uniform(0.4, 1.0) * self.pace.glance
-
-    def candidacy(self, who: str) -> Entry:
-        """What to write in order to be the next keeper, after ``place``."""
-        return Entry(self.term + 1, who, self.numbers)
+        return self._uniform(0.4, 1.0) * self.pace.glance + self.handicap

@@ -17,6 +17,7 @@ from oyez.server.engine import Cached, ChannelFull, EngineUnavailable
 from oyez.server.engine.backplane import Stale
 from oyez.server.engine.messages import Refused, write
 from oyez.server.engine.nats import wire
+from oyez.server.engine.nats.deputy import Deputies, Snapshot
 from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Link, Message
 from oyez.server.engine.nats.numbers import Numbers
@@ -29,6 +30,7 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.engine")
 
 _encode = msgspec.msgpack.Encoder().encode
 _NOTHING: Final = wire.Answer("done")
+_CHANGING: Final = (wire.Join, wire.Leave, wire.Restate, wire.Sweep, wire.Meter)
 
 
 class Keeper:
@@ -37,9 +39,11 @@ class Keeper:
     Args:
         numbers: the largest that keepers before may have given.
         lease: seconds, of incarnations.
+        replica: what the last keeper knew and what its clock showed, if that is known.
 
     Attributes:
         numbers: what changes and events are numbered with.
+        position: how many times something has changed.
     """
 
     def __init__(
@@ -51,15 +55,21 @@ class Keeper:
         *,
         numbers: int,
         lease: float,
+        replica: tuple[Store, float] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.term = term
         self.numbers = Numbers(time.time, numbers)
+        self.position = 0
         self._link = link
         self._subjects = subjects
         self._entries = entries
         self._clock = clock
-        self._store = Store(lease, self.numbers.next, self._tell)
+        self._replica = replica
+        self._store = replica[0] if replica else Store(lease, self.numbers.next, self._tell)
+        self._deputies = Deputies()
+        self._news: list[tuple[str, Event]] = []
+        self._changes: list[wire.Request] = []
         self._until = float("-inf")
         self._held: list[Message] = []
         self._sid = 0
@@ -77,12 +87,8 @@ class Keeper:
         Raises:
             EngineUnavailable: the broker is away.
         """
-        found = await self._entries.read(self._subjects.used)
-        if found is not None:
-            try:
-                self._store.used = wire.read(found.message, wire.Used).days
-            except Refused as error:
-                log.warning("usage of today is lost", error=str(error))
+        if self._replica is None:
+            await self._recall_usage()
         self._sid = self._link.subscribe(self._subjects.keeper(self.term), self._asked)
         await self._link.confirmed()
 
@@ -98,10 +104,23 @@ class Keeper:
         """Answer until then, and with numbers up to this one."""
         self._until = until
         self.numbers.limit = numbers
+        self._deputies.renewed()
+        if self._replica is not None:
+            now = self._clock()
+            self._store.resume(self.numbers.next, self._tell, now, now - self._replica[1])
+            self._replica = None
         held, self._held = self._held, []
         for message in held:
             self._asked(message)
         self._save()
+
+    async def _recall_usage(self) -> None:
+        found = await self._entries.read(self._subjects.used)
+        if found is not None:
+            try:
+                self._store.used = wire.read(found.message, wire.Used).days
+            except Refused as error:
+                log.warning("usage of today is lost", error=str(error))
 
     def _save(self) -> None:
         used = wire.write(wire.Used(self._store.used))
@@ -127,6 +146,7 @@ class Keeper:
                 answers.append(_NOTHING)
             else:
                 answers.append(self._answer(request))
+        self._pass_on()
         if missing:
             task = asyncio.create_task(self._fetch(message, answers, missing))
             self._fetching.add(task)
@@ -134,7 +154,9 @@ class Keeper:
         else:
             self._reply(message, answers)
 
-    def _answer(self, request: wire.Request) -> wire.Answer:
+    def _answer(self, request: wire.Request | wire.Deputize) -> wire.Answer:
+        if isinstance(request, wire.Deputize):
+            return self._deputize(request)
         try:
             value = self._store.do(request, self._clock())
         except Stale:
@@ -144,6 +166,8 @@ class Keeper:
         if isinstance(request, wire.Publish):
             self._keep(request.app_id, value)
             return _NOTHING
+        if isinstance(request, _CHANGING) or (isinstance(request, wire.Beat) and request.register):
+            self._changes.append(request)
         return wire.Answer("done", msgspec.Raw(_encode(value)))
 
     def _reply(self, message: Message, answers: list[wire.Answer]) -> None:
@@ -153,7 +177,27 @@ class Keeper:
             self._link.publish(message.reply.decode(), piece)
 
     def _tell(self, app_id: str, event: Event) -> None:
-        self._link.publish(self._subjects.event(app_id, event.channel), write(event))
+        self._news.append((app_id, event))
+
+    def _pass_on(self) -> None:
+        """What was changed to the deputies, and then what is news to everybody."""
+        changes, self._changes = self._changes, []
+        news, self._news = self._news, []
+        if changes:
+            self.position += 1
+            if self._deputies:
+                logged = wire.Logged(self.position, self._clock(), changes)
+                self._link.publish(self._subjects.log(self.term), wire.write(logged))
+        for app_id, event in news:
+            self._link.publish(self._subjects.event(app_id, event.channel), write(event))
+
+    def _deputize(self, request: wire.Deputize) -> wire.Answer:
+        if not self._deputies.admit(request.who):
+            return wire.Answer("full")
+        if request.position >= 0:
+            return _NOTHING
+        snapshot = Snapshot(self.position, self._clock(), self._store.state())
+        return wire.Answer("done", msgspec.Raw(_encode(snapshot)))
 
     # What cache channels replay.
 

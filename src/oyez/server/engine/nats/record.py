@@ -8,12 +8,14 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Final
 
+import msgspec
+
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member, member_added, member_removed
 from oyez.server.engine import ChannelFull, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Beat, Change, Held, Roll, Stale, Standing
 
-__all__ = ["Record"]
+__all__ = ["Record", "RecordState"]
 
 _SWEPT_AT_ONCE: Final = 200  # channels
 _TOMBSTONE: Final = 3600.0  # seconds that a swept incarnation is remembered
@@ -21,18 +23,25 @@ _LAPSED_AT_ONCE: Final = 32
 _SWEEPING: Final = float("-inf")  # the lease of an incarnation that is being swept
 
 
-class _Channel:
+class _Channel(msgspec.Struct, array_like=True):
     """Who is on a channel.
 
     Attributes:
         members: connections and member by user id, in the order they came.
     """
 
-    __slots__ = ("members", "subscriptions")
+    subscriptions: int = 0
+    members: dict[str, tuple[int, Member]] = {}
 
-    def __init__(self) -> None:
-        self.subscriptions = 0
-        self.members: dict[str, tuple[int, Member]] = {}
+
+class RecordState(msgspec.Struct, array_like=True, frozen=True):
+    """A record, as it travels to another node."""
+
+    born: float | None
+    leases: dict[str, float]
+    swept: dict[str, float]
+    channels: dict[str, _Channel]
+    held: dict[str, dict[str, tuple[int, dict[str, int]]]]
 
 
 class Record:
@@ -54,6 +63,29 @@ class Record:
         self._channels: dict[str, _Channel] = {}
         self._held: dict[str, dict[str, tuple[int, dict[str, int]]]] = {}
         self._revision = number()
+
+    # From one keeper to the next.
+
+    def state(self) -> RecordState:
+        """All of it, but for numbers; it is ours and not to be changed."""
+        return RecordState(self._born, self._leases, self._swept, self._channels, self._held)
+
+    def assume(self, state: RecordState) -> None:
+        """Be this from now on."""
+        self._born, self._leases, self._swept = state.born, state.leases, state.swept
+        self._channels, self._held = state.channels, state.held
+
+    def resume(self, lease: float, now: float, ahead: float) -> None:
+        """Go on with another clock: nobody could renew a lease, so all get the time to do so.
+
+        Args:
+            ahead: how much more it shows.
+        """
+        self._revision = self._number()
+        self._born = None if self._born is None else self._born + ahead
+        self._swept = {name: until + ahead for name, until in self._swept.items()}
+        for name, lapses in self._leases.items():
+            self._leases[name] = lapses if lapses == _SWEEPING else now + lease
 
     # Who is alive.
 

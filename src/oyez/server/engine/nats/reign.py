@@ -5,12 +5,14 @@ import contextlib
 import secrets
 import time
 
+import msgspec
 import structlog
 
 from oyez.server.engine import EngineUnavailable, OutcomeUnknown
 from oyez.server.engine.messages import Refused
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.asking import Asking
+from oyez.server.engine.nats.deputy import Deputy
 from oyez.server.engine.nats.election import Election, Step
 from oyez.server.engine.nats.entries import Entries, Outdated
 from oyez.server.engine.nats.keeper import Keeper
@@ -52,6 +54,7 @@ class Reign:
         self._asking = asking
         self._lease = lease
         self._who = secrets.token_hex(8)
+        self._deputy = Deputy(link, subjects, self._who, lease)
         self._stirred = asyncio.Event()
 
     def unanswered(self, term: int) -> None:
@@ -98,11 +101,15 @@ class Reign:
             log.warning("announcement of a keeper refused", error=str(error))
             return
         if self._election.announced(entry, time.monotonic()):
-            self._asking.use(entry.term)
+            self._asking.use(entry.term, entry.since)
+            self._deputy.announced(entry)
 
     async def _look(self) -> float:
         """See whether there is a keeper, and become it if there is none; seconds until again."""
         election = self._election
+        # Who knows what the keeper knew goes first.
+        ready = self._deputy.replica(election.term) is not None
+        election.handicap = 0.0 if ready else 1.5 * election.pace.glance
         if election.vacant:
             await asyncio.sleep(election.glance())
         entry, place = await self._entry()
@@ -114,7 +121,7 @@ class Reign:
             step = Step.CLAIM if answer.nobody else Step.FOLLOW
         if step is Step.CLAIM:
             return await self._claim()
-        self._asking.use(election.term)
+        self._asking.use(election.term, election.since)
         return max(election.patience(time.monotonic()), 0.001)
 
     async def _entry(self) -> tuple[wire.Entry | None, int]:
@@ -129,30 +136,39 @@ class Reign:
 
     async def _claim(self) -> float:
         election, began = self._election, time.monotonic()
-        entry = election.candidacy(self._who)
+        replica, term = self._deputy.replica(election.term), election.term + 1
         keeper = Keeper(
             self._link,
             self._subjects,
             self._entries,
-            entry.term,
-            numbers=entry.numbers,
+            term,
+            numbers=election.numbers,
             lease=self._lease,
+            replica=replica,
         )
+        since = term if replica is None else election.since
         reserved = keeper.numbers.reserve(2 * election.pace.reign)
-        entry = wire.Entry(entry.term, self._who, reserved)
+        entry = wire.Entry(term, self._who, reserved, since)
         try:
-            message = wire.write(entry)
-            election.place = await self._entries.write(
-                self._subjects.reign, message, election.place
-            )
+            await self._write(entry)
         except Outdated:
             return election.glance()
-        log.info("this node is the keeper", term=entry.term)
+        if replica is not None and self._deputy.replica(election.term) is None:
+            return election.glance()  # something was missed in the meantime
+        self._deputy.end()
+        log.info("this node is the keeper", term=term, state="new" if replica is None else "kept")
         self.keeper = keeper
         await keeper.open()
+        election.since = since
         keeper.renewed(began + election.pace.reign, reserved)
         self._announce(entry)
         return election.pace.renew
+
+    async def _write(self, entry: wire.Entry) -> None:
+        subject = self._subjects.reign
+        self._election.place = await self._entries.write(
+            subject, wire.write(entry), self._election.place
+        )
 
     # Being the keeper.
 
@@ -160,18 +176,15 @@ class Reign:
         """Renew the reign, or find that it is over; seconds until again."""
         election, began = self._election, time.monotonic()
         reserved = keeper.numbers.reserve(2 * election.pace.reign)
-        entry = wire.Entry(keeper.term, self._who, reserved)
+        entry = wire.Entry(keeper.term, self._who, reserved, election.since)
         try:
-            message = wire.write(entry)
-            election.place = await self._entries.write(
-                self._subjects.reign, message, election.place
-            )
+            await self._write(entry)
         except Outdated:
             return await self._reconsider(keeper)
         except OutcomeUnknown:
             return 0.0  # what it was will be seen
         keeper.renewed(began + election.pace.reign, reserved)
-        self._announce(entry)
+        self._announce(msgspec.structs.replace(entry, position=keeper.position))
         return election.pace.renew
 
     async def _reconsider(self, keeper: Keeper) -> float:
@@ -181,7 +194,7 @@ class Reign:
             log.warning("another node is the keeper", term=entry.term)
             self._end()
             if self._election.looked(entry, place, time.monotonic()) is Step.FOLLOW:
-                self._asking.use(entry.term)
+                self._asking.use(entry.term, entry.since)
             return self._election.glance()
         self._election.place = place
         return 0.0

@@ -6,16 +6,25 @@ Without I/O and clocks, like `oyez.server.engine.nats.record`.
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+import msgspec
+
 from oyez.protocol.channels import kind_of
 from oyez.protocol.events import Event
 from oyez.server.engine import Cached
 from oyez.server.engine.nats import wire
-from oyez.server.engine.nats.record import Record
+from oyez.server.engine.nats.record import Record, RecordState
 
-__all__ = ["Store"]
+__all__ = ["Store", "StoreState"]
 
 _METERED: Final = 3  # days whose usage is kept
 _MISSES: Final = 100_000  # cache channels of which it is remembered that they have nothing
+
+
+class StoreState(msgspec.Struct, array_like=True, frozen=True):
+    """A store as it travels to another node; what cache channels replay is in JetStream."""
+
+    records: dict[str, RecordState]
+    used: dict[int, dict[str, int]]
 
 
 class Store:
@@ -79,9 +88,34 @@ class Store:
         """What is known of an app."""
         found = self._records.get(app_id)
         if found is None:
-            found = Record(self._number, lambda event: self._tell(app_id, event))
+            found = Record(lambda: self._number(), lambda event: self._tell(app_id, event))
             self._records[app_id] = found
         return found
+
+    # From one keeper to the next.
+
+    def state(self) -> StoreState:
+        """All of it; it is ours and not to be changed."""
+        records = {app_id: record.state() for app_id, record in self._records.items()}
+        return StoreState(records, self.used)
+
+    def assume(self, state: StoreState) -> None:
+        """Be this from now on."""
+        self.used = state.used
+        for app_id, record in state.records.items():
+            self.record(app_id).assume(record)
+
+    def resume(
+        self,
+        number: Callable[[], int],
+        tell: Callable[[str, Event], None],
+        now: float,
+        ahead: float,
+    ) -> None:
+        """Be the store of another keeper, whose clock shows so much more."""
+        self._number, self._tell = number, tell
+        for record in self._records.values():
+            record.resume(self._lease, now, ahead)
 
     # Usage.
 

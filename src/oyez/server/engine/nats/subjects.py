@@ -46,6 +46,10 @@ class Subjects:
         """Where the keeper of a term is asked."""
         return f"{self._prefix}.keeper.{term}"
 
+    def log(self, term: int) -> str:
+        """Where the keeper of a term tells its deputies what it has done."""
+        return f"{self._prefix}.log.{term}"
+
     def cache(self, app_id: str, channel: str) -> str:
         """Where the last event of a cache channel is kept."""
         return f"{self._prefix}.kept.cache.{_token(app_id)}.{_token(channel)}"

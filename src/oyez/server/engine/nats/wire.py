@@ -27,11 +27,13 @@ __all__ = [
     "Beat",
     "Cached",
     "Channels",
+    "Deputize",
     "Entry",
     "HeldBy",
     "Join",
     "Kept",
     "Leave",
+    "Logged",
     "Meter",
     "Occupancy",
     "Publish",
@@ -125,6 +127,18 @@ class Cached(_Request, frozen=True):
     channel: str
 
 
+class Deputize(_Request, frozen=True):
+    """Asks to be told of all changes.
+
+    Attributes:
+        who: a name that is used once.
+        position: of the last change that is known, -1 if all that is known to the keeper is needed.
+    """
+
+    who: str
+    position: int
+
+
 Request = (
     Beat
     | Join
@@ -158,13 +172,30 @@ class Entry(msgspec.Struct, array_like=True, frozen=True):
 
     Attributes:
         term: grows with each change of the keeper.
-        who: a name that is used once; "" for nobody.
+        who: a name that is used once.
         numbers: the largest that the keeper may give (`oyez.server.engine.nats.numbers`).
+        since: the term in which a keeper began with nothing; later ones have gone on from there.
+        position: of its last change, as in `Logged`; only where it is announced.
     """
 
     term: int
     who: str
     numbers: int = 0
+    since: int = 0
+    position: int = 0
+
+
+class Logged(msgspec.Struct, array_like=True, frozen=True):
+    """What the keeper has done, for its deputies to do likewise.
+
+    Attributes:
+        position: counts these.
+        now: what the clock of the keeper showed.
+    """
+
+    position: int
+    now: float
+    requests: list[Request]
 
 
 class Kept(msgspec.Struct, array_like=True, frozen=True):
@@ -213,13 +244,13 @@ def read(message: bytes, kind: Any) -> Any:
         raise Refused(f"malformed message: {error}") from None
 
 
-def read_requests(message: bytes) -> list[Request]:
+def read_requests(message: bytes) -> list[Request | Deputize]:
     """What a node asks.
 
     Raises:
         Refused: see `read`.
     """
-    requests: list[Request] = read(message, list[Request])
+    requests: list[Request | Deputize] = read(message, list[Request | Deputize])
     return requests
 
 
