@@ -122,6 +122,8 @@ class Reign:
         if step is Step.CLAIM:
             return await self._claim()
         self._asking.use(election.term, election.since)
+        if entry is not None and entry.term == election.term:
+            self._deputy.announced(entry)
         return max(election.patience(time.monotonic()), 0.001)
 
     async def _entry(self) -> tuple[wire.Entry | None, int]:
