@@ -1,16 +1,21 @@
 """Where NATS is: from the address in the settings to what nats-py is given.
 
-``nats://USER:PASSWORD@HOST:PORT,HOST:PORT``, or ``nats://TOKEN@…``; ``tls://`` insists on TLS. Some
-servers of a cluster are enough. Options that do not fit into an address are given beside it.
+``nats://USER:PASSWORD@HOST:PORT,HOST:PORT``, or ``nats://TOKEN@…``; ``%40`` is a ``@`` in them.
+With ``tls://`` nothing is said to a server without TLS. Some servers of a cluster are enough.
+
+Options that do not fit into an address are given beside it: ``tls_ca_file``, ``tls_cert_file`` and
+``tls_key_file`` are ours, all others are arguments of nats-py.
 """
 
+import ssl
 from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 __all__ = ["Address"]
 
 _SCHEMES: Final = ("nats", "tls")
+_FILES: Final = ("tls_ca_file", "tls_cert_file", "tls_key_file")
 _OURS: Final = frozenset(
     {
         "allow_reconnect",
@@ -22,6 +27,7 @@ _OURS: Final = frozenset(
         "ping_interval",
         "reconnect_time_wait",
         "servers",
+        "tls",
         "verbose",
     }
 )
@@ -37,6 +43,7 @@ class Address:
 
     Attributes:
         options: all keyword arguments of ``Client.connect``.
+        secure: whether there has to be TLS.
 
     Raises:
         ValueError: the address cannot be understood, or an option is not for users.
@@ -49,16 +56,19 @@ class Address:
         ours = sorted(_OURS & options.keys())
         if ours:
             raise ValueError(f"option {ours[0]} is not to be set")
-        login, at, hosts = rest.rstrip("/").rpartition("@")
-        servers = [f"{scheme}://{login}{at}{host}" for host in hosts.split(",")]
+        login, _, hosts = rest.rstrip("/").rpartition("@")
+        servers = [f"{scheme}://{host}" for host in hosts.split(",")]
         for server in servers:
             parts = urlsplit(server)
             if not parts.hostname or parts.path or parts.query:
                 raise ValueError(f"expected HOST:PORT,HOST:PORT instead of {hosts!r}")
             _ = parts.port  # for its error
+        self.secure = scheme == "tls"
+        theirs = {name: value for name, value in options.items() if name not in _FILES}
         self.options: dict[str, Any] = {
             "name": "oyez",
-            **options,
+            **_credentials(login),
+            **theirs,
             "servers": servers,
             # The engine comes back by itself, and knows what has to be done then.
             "allow_reconnect": False,
@@ -69,3 +79,28 @@ class Address:
             "ping_interval": limit / 2,
             "max_outstanding_pings": 1,
         }
+        if self.secure or len(theirs) < len(options):
+            self.options["tls"] = _tls(*(options.get(name) for name in _FILES))
+
+
+def _credentials(login: str) -> dict[str, str]:
+    """What stands before the hosts: user and password, or a token."""
+    user, separator, password = login.partition(":")
+    if separator:
+        return {"user": unquote(user), "password": unquote(password)}
+    return {"token": unquote(login)} if login else {}
+
+
+def _tls(ca: str | None, certificate: str | None, key: str | None) -> ssl.SSLContext:
+    """The context for TLS.
+
+    Raises:
+        ValueError: a file cannot be used.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
+    except OSError as error:  # which those of TLS are as well
+        raise ValueError(f"TLS: {error}") from error
+    return context

@@ -41,14 +41,19 @@ class NatsClient(Client):
         self._gone = gone
         self._warned = warned
         self._trouble: Exception | None = None
+        self._secure = False
 
-    async def open(self, options: dict[str, Any]) -> None:
+    async def open(self, options: dict[str, Any], *, secure: bool) -> None:
         """Connect.
+
+        Args:
+            secure: say nothing to a server without TLS.
 
         Raises:
             OSError: nobody answers.
             Error: of nats-py, for instance because the password is wrong.
         """
+        self._secure = secure
         try:
             await self.connect(**options, error_cb=self._note)
         except errors.NoServersError:
@@ -93,6 +98,11 @@ class NatsClient(Client):
 
     async def _note(self, error: Exception) -> None:
         self._trouble = error
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        if initial_connection and self._secure and not info.get("tls_required"):
+            raise errors.Error("the server has no TLS")
+        await super()._process_info(info, initial_connection)
 
     async def _read_loop(self) -> None:
         reason = "closed by the broker"

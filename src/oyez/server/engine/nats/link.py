@@ -88,7 +88,7 @@ class Link:
         """
         try:
             async with asyncio.timeout(self._limit):
-                await self._client.open(self._address.options)
+                await self._client.open(self._address.options, secure=self._address.secure)
         except TimeoutError:
             raise EngineUnavailable(f"no answer within {self._limit:g} s") from None
         except (OSError, Error) as error:
