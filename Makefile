@@ -46,7 +46,7 @@ $(VENV)/installed: $(BIN)/python pyproject.toml
 
 $(VENV)/developing: $(BIN)/python pyproject.toml
 	@echo "installing Oyez and the tools of its tests into $(VENV) ..."
-	@$(BIN)/pip install --quiet --editable '.[server,fast,redis]' --group dev
+	@$(BIN)/pip install --quiet --editable '.[server,fast,redis,cluster]' --group dev
 	@touch $@ $(VENV)/installed
 
 # OpenSSL's headers for the load generator; without them, TLS and presence are not measured.

@@ -1,4 +1,4 @@
-"""The engine under test: a real Redis that can be killed, emptied, flushed and stopped."""
+"""The engine under test: a real broker that can be killed, emptied, flushed and stopped."""
 
 import asyncio
 import shutil
@@ -6,9 +6,10 @@ import signal
 from pathlib import Path
 from typing import Protocol
 
+from tests.nats_server import NatsServer, depose
 from tests.redis_server import RedisServer
 
-__all__ = ["Broker", "RedisBroker", "open_broker"]
+__all__ = ["Broker", "NatsBroker", "RedisBroker", "open_broker"]
 
 
 class Broker(Protocol):
@@ -90,6 +91,48 @@ class RedisBroker:
         self._server.resume()
 
 
+class NatsBroker:
+    """NATS with JetStream on disk. The state itself is with one of the nodes."""
+
+    flush_is_harmless = True
+
+    def __init__(self, directory: Path) -> None:
+        self._server = NatsServer(directory)
+
+    @property
+    def port(self) -> int:
+        """See `Broker`."""
+        return self._server.port
+
+    def url(self, port: int) -> str:
+        """See `Broker`."""
+        return f"nats://127.0.0.1:{port}"
+
+    async def start(self) -> None:
+        """See `Broker`."""
+        await asyncio.to_thread(self._server.start)
+
+    async def stop(self) -> None:
+        """See `Broker`."""
+        await asyncio.to_thread(self._server.stop, signal.SIGKILL)
+
+    async def lose_everything(self) -> None:
+        """See `Broker`."""
+        self._server.wipe()
+
+    async def flush(self) -> None:
+        """See `Broker`."""
+        await depose(self._server)
+
+    def pause(self) -> None:
+        """See `Broker`."""
+        self._server.pause()
+
+    def resume(self) -> None:
+        """See `Broker`."""
+        self._server.resume()
+
+
 def open_broker(engine: str, directory: Path) -> Broker:
     """The broker of an engine by its name, not started yet.
 
@@ -98,4 +141,6 @@ def open_broker(engine: str, directory: Path) -> Broker:
     """
     if engine == "redis":
         return RedisBroker(directory)
+    if engine == "nats":
+        return NatsBroker(directory)
     raise ValueError(f"unknown engine {engine!r}")

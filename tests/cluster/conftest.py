@@ -1,10 +1,11 @@
-"""Nodes of one deployment: real server processes over one real Redis."""
+"""Nodes of one deployment: real server processes over one real Redis or NATS."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.conftest import RunningServer
+from tests.nats_server import NatsServer, nats_is_installed, running_nats
 from tests.redis_server import RedisServer, redis_is_installed, running_redis
 from tests.webhooks.conftest import receiver, receivers
 
@@ -23,20 +24,25 @@ subscription_count = true
 LEASE = 1  # seconds
 
 
-@pytest.fixture(params=[pytest.param(None, marks=redis_is_installed)])
-def redis() -> Iterator[RedisServer]:
-    with running_redis() as server:
+@pytest.fixture(
+    params=[
+        pytest.param(running_redis, marks=redis_is_installed, id="redis"),
+        pytest.param(running_nats, marks=nats_is_installed, id="nats"),
+    ]
+)
+def broker(request: pytest.FixtureRequest) -> Iterator[RedisServer | NatsServer]:
+    with request.param() as server:
         yield server
 
 
 @pytest.fixture
 def node(
-    redis: RedisServer, start_server: Callable[..., RunningServer]
+    broker: RedisServer | NatsServer, start_server: Callable[..., RunningServer]
 ) -> Callable[..., RunningServer]:
     """Starts one more node."""
 
     def start(more: str = "", *, top: str = "") -> RunningServer:
         cluster = f"[cluster]\nlease_seconds = {LEASE}\ntimeout = 2\n"
-        return start_server(f'engine = "{redis.url}"\n{top}\n{cluster}{APP}{more}')
+        return start_server(f'engine = "{broker.url}"\n{top}\n{cluster}{APP}{more}')
 
     return start

@@ -1,4 +1,4 @@
-"""Two processes and one Redis: clients must not be able to tell them from one server."""
+"""Two processes and one broker: clients must not be able to tell them from one server."""
 
 import json
 import signal
@@ -11,6 +11,7 @@ import pytest
 from oyez.protocol.signing import Token, user_string
 from tests.cluster.conftest import LEASE
 from tests.conftest import RunningServer
+from tests.nats_server import NatsServer
 from tests.operation.clients import Client, accepted, call, metrics, publish
 from tests.redis_server import RedisServer, until
 
@@ -140,14 +141,14 @@ def test_a_node_that_was_stopped_for_a_while_comes_back(node: Node) -> None:
         assert {each["id"] for each in answer["users"]} == {"ada", "bob"}
 
 
-def test_without_redis_clients_stay_and_all_is_well_afterwards(
-    node: Node, redis: RedisServer
+def test_without_the_broker_clients_stay_and_all_is_well_afterwards(
+    node: Node, broker: RedisServer | NatsServer
 ) -> None:
     one, two = node(), node()
     with accepted(one) as ada, accepted(one) as eve, accepted(two) as bob:
         for client, server, name in ((ada, one, "ada"), (eve, one, "eve"), (bob, two, "bob")):
             client.join(server, "presence-a", name)
-        redis.stop()
+        broker.stop()
         until(lambda: not ready(one) and not ready(two))
         answer = call(one, "POST", "/events", {"name": "e", "channel": "presence-a", "data": ""})
         assert (answer.status_code, "retry-after" in answer.headers) == (503, True)
@@ -155,7 +156,7 @@ def test_without_redis_clients_stay_and_all_is_well_afterwards(
         ada.send("pusher:subscribe", {"channel": "news"})
         assert "try again later" in ada.receive("pusher:error")["data"]["message"]
         eve.connection.close()
-        redis.start()
+        broker.start()
         until(lambda: ready(one) and ready(two))
         ada.subscribe("news")
         assert [user(x) for x in (ada.receive(REMOVED), bob.receive(REMOVED))] == ["eve", "eve"]
@@ -168,12 +169,12 @@ def test_without_redis_clients_stay_and_all_is_well_afterwards(
 
 
 def test_a_publish_whose_answer_does_not_come_is_not_said_to_be_refused(
-    node: Node, redis: RedisServer
+    node: Node, broker: RedisServer | NatsServer
 ) -> None:
     server = node()
     with accepted(server) as ada:
         ada.subscribe("news")
-        redis.pause()
+        broker.pause()
         try:
             body = {"name": "e", "channel": "news", "data": "maybe"}
             answer = call(server, "POST", "/events", body)
@@ -182,7 +183,7 @@ def test_a_publish_whose_answer_does_not_come_is_not_said_to_be_refused(
             until(lambda: not ready(server))
             assert call(server, "POST", "/events", body | {"data": "never"}).status_code == 503
         finally:
-            redis.resume()
+            broker.resume()
         until(lambda: ready(server))
         publish(server, "news", "surely")
         received = [ada.receive("e")["data"]]
@@ -205,11 +206,13 @@ def test_a_quota_is_that_of_all_nodes(node: Node) -> None:
     until(lambda: call(two, "POST", "/events", body).status_code == 403)
 
 
-def test_a_node_starts_without_redis_and_waits_for_it(node: Node, redis: RedisServer) -> None:
-    redis.stop()
+def test_a_node_starts_without_the_broker_and_waits_for_it(
+    node: Node, broker: RedisServer | NatsServer
+) -> None:
+    broker.stop()
     server = node()
     assert not ready(server)
-    redis.start()
+    broker.start()
     until(lambda: ready(server))
     publish(server, "news")
 

@@ -100,10 +100,3 @@ def test_they_do_not_outlive_their_supervisor(server: RunningServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
 
     eventually(lambda: not any(each.is_running() for each in processes))
-
-
-def test_an_engine_for_one_process_is_not_enough(
-    start_server: Callable[..., RunningServer],
-) -> None:
-    with pytest.raises(AssertionError, match="workers = 2 need an engine that processes can share"):
-        start_server("workers = 2")

@@ -1,6 +1,7 @@
 """``serve``: one process that serves, or several, and what is printed when they do."""
 
 import asyncio
+import contextlib
 import os
 import shutil
 import sys
@@ -84,21 +85,21 @@ def _run(settings: "Settings") -> None:
 
 def _run_workers(settings: "Settings", count: int) -> None:
     """Have several processes serve until this one is told to stop."""
+    from oyez.server.embedded import EmbeddedBroker
     from oyez.server.workers import Workers
 
-    if settings.engine == "memory":
-        raise ValueError(
-            f"workers = {count} need an engine that processes can share, "
-            'such as engine = "redis://127.0.0.1:6379"'
-        )
-
     async def run() -> None:
-        workers = Workers(settings, count, _loop_factory(settings.transport))
+        async with contextlib.AsyncExitStack() as stack:
+            given = settings
+            if settings.engine == "memory":  # which one process has for itself
+                broker = await stack.enter_async_context(EmbeddedBroker())
+                given = settings.model_copy(update={"engine": broker.url})
+            workers = Workers(given, count, _loop_factory(settings.transport))
 
-        def started() -> None:
-            _print_development(settings, workers.port, workers.admin_ports[0])
+            def started() -> None:
+                _print_development(settings, workers.port, workers.admin_ports[0])
 
-        await workers.run(started=started)
+            await workers.run(started=started)
 
     asyncio.run(run())
 

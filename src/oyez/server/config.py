@@ -31,8 +31,9 @@ _NOT_OF_THE_SERVER = frozenset(
     {"OYEZ_URL", "OYEZ_ADMIN_URL"}
 )  # read by client commands of the command line
 
-_ENGINES = ("redis", "rediss", "unix")
-_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=password=)[^&]*")
+_REDIS = ("redis", "rediss", "unix")
+_NATS = ("nats", "tls")
+_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=//)[^:@/]*(?=@)|(?<=password=)[^&]*")
 
 
 def without_password(address: str) -> str:
@@ -43,13 +44,19 @@ def without_password(address: str) -> str:
 def _check_engine(address: str) -> str:
     scheme, separator, _ = address.partition("://")
     plain, _, mode = scheme.partition("+")
-    known = plain in _ENGINES and mode in ("", "sentinel", "cluster")
-    if address != "memory" and not (separator and known and (plain != "unix" or not mode)):
+    modes = ("", "sentinel", "cluster") if plain != "unix" else ("",)
+    known = scheme in _NATS or (plain in _REDIS and mode in modes)
+    if address != "memory" and not (separator and known):
         raise ValueError(
             "expected memory, or an address that begins with redis://, rediss://, unix://, "
-            "redis+sentinel:// or redis+cluster://"
+            "redis+sentinel://, redis+cluster://, nats:// or tls://"
         )
     return address
+
+
+def is_nats(address: str) -> bool:
+    """Whether the address of an engine is one of NATS."""
+    return address.partition("://")[0] in _NATS
 
 
 EngineAddress = Annotated[
@@ -112,7 +119,7 @@ class ClusterSettings(StrictModel):
 
     prefix: Annotated[str, Field(pattern=r"^[-a-zA-Z0-9_.:]{1,40}$")] = Field(
         default="oyez",
-        description="Before every key and topic, so that deployments can share a Redis.",
+        description="Before every key and topic, so that deployments can share a Redis or NATS.",
     )
     lease_seconds: float = Field(
         default=10.0,
@@ -123,7 +130,8 @@ class ClusterSettings(StrictModel):
         default=5.0, gt=0, description="Seconds for anything that store or broker are asked."
     )
     options: dict[str, str | int | float | bool] = Field(
-        default={}, description="Further keyword arguments for the client library (redis-py)."
+        default={},
+        description="Further keyword arguments for the client library (redis-py or nats-py).",
     )
 
 
@@ -169,9 +177,10 @@ class Settings(BaseSettings):
     engine: EngineAddress = Field(
         default="memory",
         description=(
-            "Where the state is kept: `memory` for one node, the address of a Redis for many: "
+            "Where the state is kept: `memory` for one machine, for many the address of a Redis: "
             "`redis://`, `rediss://`, `unix://`, `redis+sentinel://HOST,HOST/SERVICE`, "
-            "`redis+cluster://HOST,HOST`."
+            "`redis+cluster://HOST,HOST`; or of a NATS with JetStream: `nats://HOST,HOST`, "
+            "`tls://HOST,HOST`."
         ),
     )
     workers: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(

@@ -20,7 +20,7 @@ from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
 from oyez.server.broadcast import broadcasting, write_to_each
-from oyez.server.config import SAMPLE_SECRET, Settings, without_password
+from oyez.server.config import SAMPLE_SECRET, Settings, is_nats, without_password
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
@@ -100,7 +100,7 @@ class Node:
 
         timing = Timing(settings.cluster.lease_seconds, settings.cluster.timeout)
         return ClusterEngine(
-            _redis(settings, timing.lease, timing.limit),
+            _backplane(settings, timing.lease, timing.limit),
             self.hub.deliver,
             apps=lambda: [app.id for app in self.apps],
             went_away=self._went_away,
@@ -363,19 +363,28 @@ def _settle_memory() -> None:
     gc.set_threshold(young, middle, _ROUNDS)
 
 
-def _redis(settings: Settings, lease: float, limit: float) -> "Backplane":
+def _backplane(settings: Settings, lease: float, limit: float) -> "Backplane":
     """The backplane that the settings ask for.
 
     Raises:
         ValueError: the address cannot be understood, or what it needs is not installed.
     """
+    make: Callable[..., Backplane]
+    extra = "nats" if is_nats(settings.engine) else "redis"
     try:
-        from oyez.server.engine.redis import RedisBackplane
+        if extra == "nats":
+            from oyez.server.engine.nats import NatsBackplane
+
+            make = NatsBackplane
+        else:
+            from oyez.server.engine.redis import RedisBackplane
+
+            make = RedisBackplane
     except ImportError as error:
-        raise ValueError(f"engine: {error.name} is missing, pip install 'oyez[redis]'") from error
+        raise ValueError(f"engine: {error.name} is missing, pip install 'oyez[{extra}]'") from error
     cluster = settings.cluster
     try:
-        return RedisBackplane(
+        return make(
             settings.engine, cluster.options, prefix=cluster.prefix, lease=lease, limit=limit
         )
     except (ValueError, TypeError) as error:
