@@ -1,6 +1,7 @@
 """Two nodes over Redis behind each of the proxies that ``deploy`` has a file for."""
 
 import contextlib
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -35,7 +36,6 @@ force_tls = true
 """
 CONNECTIONS = 'oyez_connections{app_id="1001"}'
 PUBLISHED = 'oyez_api_messages_total{app_id="1001"}'
-Publisher = pusher.Pusher
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Site:
     config: Path
     nodes: list[RunningServer] = field(default_factory=list)
 
-    def publisher(self) -> Publisher:
+    def publisher(self) -> pusher.Pusher:
         """The official library, pointed at the proxy."""
         return pusher.Pusher(
             app_id="1001",
@@ -91,7 +91,9 @@ def site_of(kind: proxies.Kind, directory: Path, *engines: str) -> Iterator[Site
             yield Site(kind, proxy, tls_port, certificates, config, nodes)
     finally:
         for node in nodes:
-            node.stop()
+            node.process.send_signal(signal.SIGTERM)
+        for node in nodes:
+            node.stop()  # the second signal: nobody waits for a lame duck
 
 
 @pytest.fixture(scope="module")
@@ -133,38 +135,6 @@ def test_an_event_reaches_the_subscribers_of_both_nodes(site: Site) -> None:
     assert {client.receive("e")["data"] for client in clients} == {"hello"}
     for client in clients:
         client.connection.close()
-
-
-def test_a_session_over_http_stays_on_its_node(site: Site) -> None:
-    publisher = site.publisher()
-    with contextlib.ExitStack() as stack:
-        streams = []
-        for number in range(16):
-            client = stack.enter_context(Fallback(site.proxy, f"session{number}"))
-            lines = stack.enter_context(client.stream())
-            assert next(lines) == "o"
-            assert events(next(lines)) == ["pusher:connection_established"]
-            streams.append((client, lines))
-        assert all(count > 0 for count in site.connected())
-        for client, lines in streams:
-            for channel in ("one", "two"):
-                client.send(subscribe(channel))
-                assert "pusher_internal:subscription_succeeded" in heard(lines, channel)
-
-        publisher.trigger("two", "e", "hello")
-
-        for _, lines in streams:
-            assert "hello" in heard(lines, "hello")
-
-
-def heard(lines: Iterator[str], text: str) -> str:
-    """What comes up to the first line with this text."""
-    said = ""
-    for line in lines:
-        said += line
-        if text in line:
-            return said
-    raise AssertionError(f"the stream ended without {text}: {said}")
 
 
 def test_nodes_learn_what_came_over_tls(site: Site) -> None:
@@ -241,7 +211,7 @@ def is_sent_away(client: Client) -> bool:
 
 
 @contextlib.contextmanager
-def publishing(publisher: Publisher, *, may_fail: int) -> Iterator[list[float]]:
+def publishing(publisher: pusher.Pusher, *, may_fail: int) -> Iterator[list[float]]:
     """Publishes all the time meanwhile; how long each took."""
     published: list[float] = []
     failures: list[Exception] = []
@@ -264,6 +234,38 @@ def publishing(publisher: Publisher, *, may_fail: int) -> Iterator[list[float]]:
         over.set()
         thread.join(20)
     assert failures[may_fail:] == []
+
+
+def test_a_session_over_http_stays_on_its_node(site: Site) -> None:
+    publisher = site.publisher()
+    with contextlib.ExitStack() as stack:
+        streams = []
+        for number in range(16):
+            client = stack.enter_context(Fallback(site.proxy, f"session{number}"))
+            lines = stack.enter_context(client.stream())
+            assert next(lines) == "o"
+            assert events(next(lines)) == ["pusher:connection_established"]
+            streams.append((client, lines))
+        assert all(count > 0 for count in site.connected())
+        for client, lines in streams:
+            for channel in ("one", "two"):
+                client.send(subscribe(channel))
+                assert "pusher_internal:subscription_succeeded" in heard(lines, channel)
+
+        publisher.trigger("two", "e", "hello")
+
+        for _, lines in streams:
+            assert "hello" in heard(lines, "hello")
+
+
+def heard(lines: Iterator[str], text: str) -> str:
+    """What comes up to the first line with this text."""
+    said = ""
+    for line in lines:
+        said += line
+        if text in line:
+            return said
+    raise AssertionError(f"the stream ended without {text}: {said}")
 
 
 @pytest.mark.parametrize(
