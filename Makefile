@@ -63,13 +63,17 @@ $(VENV)/node_modules: tests/end_to_end/clients/package-lock.json $(VENV)/develop
 	cd tests/end_to_end/clients && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes. Without them, and without
-# the right to install them, the tests that need one say so and are skipped, except under CI.
+# A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes, and
+# the proxies of deploy/. Without them, and without the right to install them, the tests that need one say
+# so and are skipped, except under CI.
 $(VENV)/debian: $(VENV)/developing
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \
 	ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$$missing postgresql"; \
 	command -v redis-server >/dev/null || missing="$$missing redis-server"; \
+	for proxy in haproxy nginx caddy; do \
+		PATH="$$PATH:/usr/sbin" command -v $$proxy >/dev/null || missing="$$missing $$proxy"; \
+	done; \
 	test -z "$$missing" || { \
 		echo "installing$$missing ..."; \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1 \

@@ -8,9 +8,12 @@
 #include "loop.h"
 #include "wire.h"
 
+enum { PORTS_MAX = 16 };
+
 struct options {
     const char *key, *secret, *channel, *body, *requests;
-    int port, connections, publishers, reconnect, fresh, tls, presence, churners, stalled;
+    int ports[PORTS_MAX], port_count, publish_port;
+    int connections, publishers, reconnect, fresh, tls, presence, churners, stalled;
     long channels, per_connection, subscriptions;
     size_t frame_bytes;
 };

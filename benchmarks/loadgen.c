@@ -22,6 +22,9 @@
  * connections more join and leave while events are published; the last [--stalled Y] subscribers stop
  * reading, and connect again when they are cut off.
  *
+ * Several servers: --port P,P,… deals the subscribers to them in turns, [--publish-port P] is published to
+ * instead of the first.
+ *
  * The server: [--dialect NAME] of dialect.c; [--key APP-KEY]; [--tls] for the subscribers; [--body TEXT],
  * the body that a successful publish is answered with ("*": any); [--reconnect] for a server that closes
  * an HTTP connection after each answer. [--fresh] publishes over a new connection each time. [--sleep]
@@ -127,10 +130,10 @@ static void sink(void)
 
     if (!options.frame_bytes)
         fail("sink needs --frame-bytes");
-    sink_control.fd = connect_to(options.port, 0); /* send_loop takes the first one for its control */
+    sink_control.fd = connect_to(options.ports[0], 0); /* send_loop takes the first one for its control */
     for (int i = 0; i < options.connections; i++) {
         connections[i] = (struct connection){
-            .fd = connect_to(options.port, 0), .number = i, .kind = "sink", .ready = count_bytes};
+            .fd = connect_to(options.ports[0], 0), .number = i, .kind = "sink", .ready = count_bytes};
         watch(&connections[i]);
     }
     while (next_order(&order))
@@ -149,10 +152,20 @@ static int number_from(const char *text)
     return (int)number;
 }
 
+static void read_ports(char *text)
+{
+    for (char *port = strtok(text, ","); port; port = strtok(NULL, ",")) {
+        if (options.port_count == PORTS_MAX)
+            fail("more than %d ports", PORTS_MAX);
+        options.ports[options.port_count++] = number_from(port);
+    }
+}
+
 /* Those that take no number. */
 static void read_word(int letter)
 {
     switch (letter) {
+    case 'p': read_ports(optarg); break;
     case 'r': options.requests = optarg; break;
     case 'c': options.channel = optarg; break;
     case 'k': options.key = optarg; break;
@@ -174,7 +187,7 @@ static int distinct, plain;
 static void read_option(int letter)
 {
     switch (letter) {
-    case 'p': options.port = number_from(optarg); break;
+    case 'u': options.publish_port = number_from(optarg); break;
     case 'n': options.connections = number_from(optarg); break;
     case 'm': options.publishers = number_from(optarg); break;
     case 'f': options.frame_bytes = (size_t)number_from(optarg); break;
@@ -193,8 +206,10 @@ static void check_options(void)
 {
     long all = options.connections * options.per_connection;
 
-    if (!options.port || options.publishers > IN_FLIGHT_MAX)
+    if (!options.port_count || options.publishers > IN_FLIGHT_MAX)
         fail("needs --port, and at most %d publishers", IN_FLIGHT_MAX);
+    if (!options.publish_port)
+        options.publish_port = options.ports[0];
     if (distinct)
         options.channels = all;
     if (!options.subscriptions || options.subscriptions > all)
@@ -211,6 +226,7 @@ static void read_options(int count, char **arguments)
 {
     static const struct option names[] = {
         {"port", required_argument, NULL, 'p'},        {"connections", required_argument, NULL, 'n'},
+        {"publish-port", required_argument, NULL, 'u'},
         {"publishers", required_argument, NULL, 'm'},  {"frame-bytes", required_argument, NULL, 'f'},
         {"requests", required_argument, NULL, 'r'},    {"channel", required_argument, NULL, 'c'},
         {"key", required_argument, NULL, 'k'},         {"secret", required_argument, NULL, 'e'},

@@ -56,7 +56,7 @@ void prepare_publishers(void)
 
 static void open_publisher(struct publisher *self)
 {
-    self->connection.fd = connect_to(options.port, 0);
+    self->connection.fd = connect_to(options.publish_port, 0);
     self->connection.ended = 0;
     self->connection.may_end = 1;
     self->open = 1;

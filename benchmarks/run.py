@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from benchmarks import cluster
+from benchmarks.cluster_tables import cluster_tables
 from benchmarks.measure import QUICK, Bench, Plan
 from benchmarks.programs import BenchmarkError, compile_programs
 from benchmarks.report import markdown, write_into_readme
@@ -28,7 +30,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         plan = replace(plan, rounds=options.rounds)
     try:
         webhook_s = options.webhook_seconds or (QUICK_WEBHOOK_S if options.quick else WEBHOOK_S)
-        text = _measure(plan, transport=options.transport, webhook_s=webhook_s)
+        text = _measure(
+            plan,
+            transport=options.transport,
+            webhook_s=webhook_s,
+            cluster_plan=cluster.QUICK if options.quick else cluster.Plan(),
+        )
     except BenchmarkError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return EXIT_CANNOT_MEASURE
@@ -38,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
+def _measure(
+    plan: Plan, *, transport: str | None, webhook_s: float, cluster_plan: cluster.Plan
+) -> str:
     compile_programs()
     server_core, generator_core = choose_cores()
     start_server = functools.partial(oyez_server, core=server_core, transport=transport)
@@ -50,9 +59,12 @@ def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
     )
     webhook_bench = WebhookBench(start_server, seconds=webhook_s, core=generator_core)
     before = processor_times()
-    figures = bench.run(_progress)
-    webhooks = webhook_bench.run(_progress)
-    return markdown(
+    figures = bench.run(tell)
+    webhooks = webhook_bench.run(tell)
+    several = cluster.measure_cluster(
+        cluster_plan, transport=transport, cores=(server_core, generator_core), progress=tell
+    )
+    text = markdown(
         figures,
         webhooks,
         plan=plan,
@@ -60,9 +72,11 @@ def _measure(plan: Plan, *, transport: str | None, webhook_s: float) -> str:
         f"load generator on core {generator_core}, awake while it waits",
         stolen_percent=stolen_percent(before, processor_times()),
     )
+    return f"{text}\n\n{cluster_tables(several)}"
 
 
-def _progress(what: str) -> None:
+def tell(what: str) -> None:
+    """Progress goes to stderr."""
     print(f"measuring {what} …", file=sys.stderr, flush=True)
 
 

@@ -104,7 +104,7 @@ def is_up(port: int, path: str = "/up", *, tls: bool = False) -> bool:
 
 @contextmanager
 def oyez_server(
-    config: Path | None = None, *, core: int, transport: str | None
+    config: Path | None = None, *, core: int, transport: str | None, name: str = "server"
 ) -> Iterator[Server]:
     """`oyez serve` on a core of its own until the block is left; without config, its own app."""
     port, admin_port = free_port(), free_port()
@@ -114,7 +114,7 @@ def oyez_server(
         command += ["--config", str(config)]
     if transport is not None:
         command += ["--transport", transport]
-    log = BUILD / "server.log"
+    log = BUILD / f"{name}.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -127,7 +127,7 @@ def oyez_server(
             preexec_fn=pinned_to(core),
         )
     try:
-        wait_until_up(process, port, log)
+        wait_until_up(process, port, log, path="/readyz")
         yield Server(pid=process.pid, port=port)
     finally:
         stop(process)

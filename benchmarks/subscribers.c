@@ -170,13 +170,18 @@ static void read_one_frame(struct subscriber *self, const struct frame *frame)
 
 /* ---- the connection itself ---- */
 
+static int port_of(const struct subscriber *self)
+{
+    return options.ports[self->connection.number % options.port_count];
+}
+
 static void upgrade(struct subscriber *self)
 {
     char target[TARGET_ROOM];
 
     self->stage = UPGRADING;
     dialect->write_target(self, target, sizeof target);
-    send_upgrade(&self->connection, options.port, target);
+    send_upgrade(&self->connection, port_of(self), target);
 }
 
 static void be_upgraded(struct subscriber *self)
@@ -192,7 +197,7 @@ static void read_subscriber(struct connection *connection);
 
 static void start_subscriber(struct subscriber *self)
 {
-    self->connection.fd = connect_to(options.port, is_stalled(self) ? STALLED_BUFFER : 0);
+    self->connection.fd = connect_to(port_of(self), is_stalled(self) ? STALLED_BUFFER : 0);
     self->connection.kind = "subscriber";
     self->connection.ready = read_subscriber;
     self->stage = SHAKING_HANDS;

@@ -114,6 +114,32 @@ def test_clients_that_leave_during_the_drain_do_not_stop_it(start_server: StartS
     server.wait_for_log("stopped")
 
 
+def test_a_lame_duck_says_that_it_is_not_ready_and_goes_on_serving(
+    start_server: StartServer,
+) -> None:
+    server = start_server("lame_duck_seconds = 1\ndrain_seconds = 0")
+    started = time.monotonic()
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_log("lame duck")
+    assert get(server, "/readyz").status_code == 503
+    with accepted(server) as client:
+        client.subscribe("news")
+        publish(server, "news")
+        assert client.receive("e")["data"] == "x"
+        assert client.closed_with()[0] == 4200
+    assert time.monotonic() - started > 0.9
+    assert server.stop() == 0
+
+
+def test_a_second_signal_ends_a_lame_duck_at_once(start_server: StartServer) -> None:
+    server = start_server("lame_duck_seconds = 60")
+    server.process.send_signal(signal.SIGTERM)
+    server.wait_for_log("lame duck")
+    started = time.monotonic()
+    assert server.stop() == 0
+    assert time.monotonic() - started < 10
+
+
 def test_while_draining_nobody_new_is_let_in_and_readiness_is_off(
     start_server: StartServer,
 ) -> None:

@@ -144,3 +144,23 @@ def test_a_proxy_is_not_believed_unless_it_is_trusted(start_server: StartServer)
     proxied = call(server, "GET", "/channels", headers={"X-Forwarded-Proto": "https"})
 
     assert proxied.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "logged"),
+    [
+        ("trust_proxy = true\n", "203.0.113.9, 192.0.2.7", "192.0.2.7"),
+        ("trust_proxy = true\n", "192.0.2.7, 2001:db8::1", "2001:db8::1"),
+        ("trust_proxy = true\n", "192.0.2.7, unknown", "127.0.0.1:"),
+        ("", "192.0.2.7", "127.0.0.1:"),
+    ],
+)
+def test_the_client_is_who_a_trusted_proxy_has_seen(
+    start_server: StartServer, setting: str, said: str, logged: str
+) -> None:
+    server = start_server(setting)
+
+    with open_client(server, additional_headers={"X-Forwarded-For": said}) as client:
+        client.receive("pusher:connection_established")
+
+    assert str(server.wait_for_log("connection closed")["peer"]).startswith(logged)

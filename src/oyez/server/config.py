@@ -166,7 +166,10 @@ class Settings(BaseSettings):
     )
     trust_proxy: bool = Field(
         default=False,
-        description="Whether `X-Forwarded-Proto` of a proxy decides what came over TLS.",
+        description=(
+            "Whether `X-Forwarded-Proto` of a proxy decides what came over TLS, and the last "
+            "address of `X-Forwarded-For` is logged as the client's."
+        ),
     )
     tls_certificate: Path | None = Field(
         default=None, description="PEM file with the certificate chain; serves TLS if set."
@@ -198,6 +201,13 @@ class Settings(BaseSettings):
     )
     backlog: Annotated[int, Field(ge=1)] = Field(
         default=4096, description="Connections the kernel holds before they are accepted."
+    )
+    lame_duck_seconds: Annotated[float, Field(ge=0)] = Field(
+        default=0.0,
+        description=(
+            "How long `/readyz` answers 503 when stopping before anything else ends, so that load "
+            "balancers which ask for it look elsewhere in time."
+        ),
     )
     drain_seconds: Annotated[float, Field(ge=0)] = Field(
         default=5.0, description="Over how long clients are sent away when stopping, at the most."

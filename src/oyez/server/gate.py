@@ -8,6 +8,7 @@ import asyncio
 import secrets
 import sys
 from fnmatch import fnmatchcase
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -68,6 +69,7 @@ class Gate:
         prefix: path before ``/app/`` to strip, as pusher-js sends with ``wsPath``.
         max_connections: WebSockets of this node; 0 means no limit.
         send_buffer: most bytes waiting to be sent to one client.
+        trust_proxy: whether ``X-Forwarded-For`` says whose connection it is, for the log.
     """
 
     def __init__(
@@ -79,12 +81,14 @@ class Gate:
         prefix: str,
         max_connections: int,
         send_buffer: int,
+        trust_proxy: bool,
     ) -> None:
         self._apps = apps
         self._services = services
         self._deadlines = deadlines
         self._prefix = prefix
         self._max_connections = max_connections
+        self._trust_proxy = trust_proxy
         self._limits = {app.id: _websocket_limits(app, send_buffer) for app in apps}
         self.draining = False
 
@@ -108,7 +112,8 @@ class Gate:
         websocket = WebSocket(
             transport, self._limits[guest.app.id], self._deadlines, self._services.partings
         )
-        session = self.session(guest, websocket, _peer(transport))
+        forwarded = _forwarded_for(request) if self._trust_proxy else ""
+        session = self.session(guest, websocket, forwarded or _peer(transport))
         websocket.start(session)
         websocket.send(head + session.open())
         return None
@@ -190,6 +195,15 @@ def _new_socket_id() -> str:
     """Unique and not to be guessed: 96 random bits in two parts below 2^53 (spec 1)."""
     bits = secrets.randbits(96)
     return f"{bits >> 48}.{bits & 0xFFFFFFFFFFFF}"
+
+
+def _forwarded_for(request: Request) -> str:
+    """The address that the nearest proxy saw, which comes last; empty if it says none."""
+    said = request.headers.get(b"x-forwarded-for", b"").rpartition(b",")[2].strip()
+    try:
+        return str(ip_address(said.decode("latin-1")))
+    except ValueError:
+        return ""
 
 
 def _peer(transport: asyncio.Transport) -> str:

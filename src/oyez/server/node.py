@@ -144,6 +144,7 @@ class Node:
             prefix=settings.path_prefix,
             max_connections=settings.limits.connections,
             send_buffer=settings.limits.send_buffer,
+            trust_proxy=settings.trust_proxy,
         )
 
     def _build_http(self) -> HttpServer:
@@ -277,12 +278,15 @@ class Node:
     async def _drain(self, listener: asyncio.Server) -> None:
         """Stop as design section 4 says; cancelling it ends the waiting, not the closing."""
         self._serving = False
-        self._gate.draining = True
-        listener.close()
-        sockets = list(self.hub.all_sockets())
-        log.info("draining", connections=len(sockets))
-        self._http.drain()
         try:
+            if self.settings.lame_duck_seconds:
+                log.info("lame duck", seconds=self.settings.lame_duck_seconds)
+                await asyncio.sleep(self.settings.lame_duck_seconds)
+            self._gate.draining = True
+            listener.close()
+            sockets = list(self.hub.all_sockets())
+            log.info("draining", connections=len(sockets))
+            self._http.drain()
             await self._close_spread(sockets)
             await self._settle()
         finally:
