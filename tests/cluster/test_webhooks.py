@@ -140,3 +140,26 @@ def test_redis_without_its_data_ends_nothing_that_is_there(
     receiver.wait_until(lambda: len(receiver.events()) == 8, seconds=30)
     for channel in ("presence-a", "presence-b"):
         assert receiver.names(channel) == LIFE
+
+
+def test_all_nodes_die_and_redis_forgets_everything(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
+) -> None:
+    receiver = receivers()
+    one, two = node_with_webhooks(receiver), node_with_webhooks(receiver)
+    with accepted(one) as ada, accepted(two) as bob:
+        ada.join(one, "presence-a", "ada")
+        bob.join(two, "presence-b", "bob")
+        receiver.wait_for(4)
+        redis.stop()
+        for server in (one, two):
+            server.stop(signal.SIGKILL)
+    redis.start()
+    again = node_with_webhooks(receiver)
+    for channel in ("presence-a", "presence-b"):
+        receiver.wait_until(lambda channel=channel: len(told(receiver, channel)) >= 4, seconds=40)  # type: ignore[misc]
+        assert told(receiver, channel) == LIFE
+    with accepted(again) as ada:
+        ada.join(again, "presence-a", "ada")
+        receiver.wait_until(lambda: len(told(receiver, "presence-a")) == 6)
+        assert told(receiver, "presence-a") == LIFE + LIFE[:2]
