@@ -190,10 +190,10 @@ class ClusterEngine:
         max_members: int,
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
-        if member is not None:
-            self._knowledge.expect(app_id, channel)
         await self._interest.use(app_id, channel)
         try:
+            if member is not None:
+                self._knowledge.expect(app_id, channel)
             joining = self._lease(app_id).join(channel, member, max_members)
             if kind_of(channel).cache:
                 asking = self._backplane.cached(app_id, channel)
