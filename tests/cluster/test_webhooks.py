@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningServer
-from tests.operation.clients import accepted, call
+from tests.operation.clients import accepted, call, metrics
 from tests.redis_server import RedisServer, until
 from tests.webhooks.conftest import endpoint
 from tests.webhooks.receiver import Receiver
+from tests.webhooks.test_delivery import letters, oyez
 
 LIFE = ["channel_occupied", "member_added", "member_removed", "channel_vacated"]
 
@@ -18,17 +19,17 @@ LIFE = ["channel_occupied", "member_added", "member_removed", "channel_vacated"]
 @pytest.fixture
 def node_with_webhooks(
     node: Callable[..., RunningServer], tmp_path: Path
-) -> Callable[[Receiver], RunningServer]:
+) -> Callable[..., RunningServer]:
     """Starts one more node; all share an outbox."""
 
-    def start(receiver: Receiver) -> RunningServer:
-        top = f'[webhooks]\noutbox = "sqlite:///{tmp_path / "outbox.db"}"\n'
+    def start(receiver: Receiver, more: str = "") -> RunningServer:
+        top = f'[webhooks]\noutbox = "sqlite:///{tmp_path / "outbox.db"}"\n{more}\n'
         return node(endpoint(receiver.url) + "[apps.limits]\nwebhook_delay = 1\n", top=top)
 
     return start
 
 
-Start = Callable[[Receiver], RunningServer]
+Start = Callable[..., RunningServer]
 
 
 def told(receiver: Receiver, channel: str) -> list[str]:
@@ -104,6 +105,26 @@ def test_workers_share_what_they_tell(
     assert told(receiver, "presence-a") == LIFE
 
 
+def test_any_node_shows_and_retries_what_has_died(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver]
+) -> None:
+    healthy = False
+    receiver = receivers(lambda handler, count: handler.answer(200 if healthy else 500))
+    one, two = (node_with_webhooks(receiver, "retry_seconds = 0.5") for _ in range(2))
+    with accepted(one) as ada:
+        ada.subscribe("news")
+        for server in (one, two):
+            until(lambda server=server: [x["state"] for x in letters(server)] == ["dead", "dead"])  # type: ignore[misc]
+        healthy = True
+        before = len(receiver.requests)
+        assert oyez(two, "retry", "--all-dead").stdout == "retried: 2\n"
+        receiver.wait_until(lambda: len(receiver.requests) > before)
+        for server in (one, two):
+            until(lambda server=server: letters(server) == [])  # type: ignore[misc]
+            name = f'oyez_webhook_pending{{app_id="1001",target="{receiver.url}"}}'
+            until(lambda server=server, name=name: metrics(server)[name] == 0)  # type: ignore[misc]
+
+
 def test_redis_without_its_data_ends_nothing_that_is_there(
     node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
 ) -> None:
@@ -119,3 +140,26 @@ def test_redis_without_its_data_ends_nothing_that_is_there(
     receiver.wait_until(lambda: len(receiver.events()) == 8, seconds=30)
     for channel in ("presence-a", "presence-b"):
         assert receiver.names(channel) == LIFE
+
+
+def test_all_nodes_die_and_redis_forgets_everything(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
+) -> None:
+    receiver = receivers()
+    one, two = node_with_webhooks(receiver), node_with_webhooks(receiver)
+    with accepted(one) as ada, accepted(two) as bob:
+        ada.join(one, "presence-a", "ada")
+        bob.join(two, "presence-b", "bob")
+        receiver.wait_for(4)
+        redis.stop()
+        for server in (one, two):
+            server.stop(signal.SIGKILL)
+    redis.start()
+    again = node_with_webhooks(receiver)
+    for channel in ("presence-a", "presence-b"):
+        receiver.wait_until(lambda channel=channel: len(told(receiver, channel)) >= 4, seconds=40)  # type: ignore[misc]
+        assert told(receiver, channel) == LIFE
+    with accepted(again) as ada:
+        ada.join(again, "presence-a", "ada")
+        receiver.wait_until(lambda: len(told(receiver, "presence-a")) == 6)
+        assert told(receiver, "presence-a") == LIFE + LIFE[:2]

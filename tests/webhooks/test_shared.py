@@ -27,6 +27,7 @@ from tests.webhooks.deployment import (
     deployment,
     eventually,
 )
+from tests.webhooks.postgres import postgres_is_installed, started_postgres
 
 ROOM = "presence-a"
 OCCUPIED = write_event(WebhookEvent("channel_occupied", "news"))
@@ -416,3 +417,24 @@ async def test_a_node_starts_without_its_database_and_waits_for_it(tmp_path: Pat
         await one.join("news")
         (tmp_path / "later").mkdir()
         await eventually(lambda: nodes.log.names("news") == ["channel_occupied"])
+
+
+@postgres_is_installed
+async def test_nothing_is_lost_when_the_database_is_away_for_a_while() -> None:
+    with started_postgres() as server:
+        async with deployment(server.url) as nodes:
+            timing = Timing(0.05, 0.6, 0.02, patience=0.2, compare=0.5)
+            started = [await nodes.start(timing) for _ in range(2)]
+            chance = random.Random(5)
+            for step in range(200):
+                late = _happen(nodes, chance, chance.choice(started))
+                await asyncio.gather(*late)
+                if step in (50, 120):
+                    await asyncio.to_thread(server.stop)
+                if step in (90, 130):
+                    await asyncio.sleep(1)
+                    await asyncio.to_thread(server.start)
+                await asyncio.sleep(0.01)
+
+            await eventually(lambda: nodes.log.believed() == nodes.truth.told(), 20)
+            await eventually(lambda: nodes.log.believed(TARGETS[1]) == nodes.truth.told(), 20)

@@ -144,6 +144,6 @@ class LocalLedger:
                 async with asyncio.timeout(pause):
                     await self._sooner.wait()
             except TimeoutError:
-                for presence in self._grace.ended(time.monotonic()):
-                    letters = self._desk.letters_of_end(presence)
-                    await self._keep(Change(letters, ended=[presence]))
+                if ended := self._grace.ended(time.monotonic()):
+                    letters = [x for each in ended for x in self._desk.letters_of_end(each)]
+                    await self._keep(Change(letters, ended=ended))
