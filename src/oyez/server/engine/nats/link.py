@@ -86,12 +86,10 @@ class Link:
         Raises:
             EngineUnavailable: that was not possible.
         """
+        options, secure = self._address.options, self._address.secure
         try:
-            async with asyncio.timeout(self._limit):
-                await self._client.open(self._address.options, secure=self._address.secure)
-        except TimeoutError:
-            raise EngineUnavailable(f"no answer within {self._limit:g} s") from None
-        except (OSError, Error) as error:
+            await self._client.open(options, secure=secure, limit=self._limit)
+        except (OSError, Error) as error:  # of which being too late is one
             raise EngineUnavailable(f"cannot connect: {error or type(error).__name__}") from error
         self._up = True
         self._inbox = self._client.new_inbox()
