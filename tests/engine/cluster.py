@@ -13,9 +13,15 @@ from typing import Any, Self
 import pytest
 from msgspec.structs import replace
 
-from oyez.protocol.channels import connections_of
+from oyez.protocol.channels import connections_of, watchers_of
 from oyez.protocol.events import Event
-from oyez.protocol.messages import Member, termination
+from oyez.protocol.messages import (
+    SUBSCRIPTION_COUNT,
+    Member,
+    subscription_count,
+    termination,
+    watchlist_change,
+)
 from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
 from oyez.server.engine.backplane import Backplane, Beat
 from oyez.server.engine.cluster import ClusterEngine, Timing
@@ -373,6 +379,44 @@ class ClusterContract:
         }
         await one.engine.publish("1", [Event("e", "news", "back")])
         await eventually(lambda: two.named("e") == ["back"])
+
+    async def test_a_count_that_nobody_could_tell_is_told_all_the_same(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        one, two = nodes
+        joined = await one.engine.join("1", "news", None, 0)
+        await one.engine.publish("1", [subscription_count("news", 1, joined.revision)])
+        await two.join("news")  # and says nothing
+
+        await eventually(
+            lambda: (
+                one.named(SUBSCRIPTION_COUNT)
+                == ['{"subscription_count":1}', '{"subscription_count":2}']
+            )
+        )
+
+    async def test_a_state_that_nobody_could_tell_is_told_all_the_same(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        one, two = nodes
+        await one.join(watchers_of("ada"))
+        assert not await one.engine.is_online("1", "ada")
+        await two.join(connections_of("ada"))  # and says nothing
+
+        online = watchlist_change("ada", online=True)
+        await eventually(lambda: one.delivered == [("1", online)])
+        assert await one.engine.is_online("1", "ada")
+
+    async def test_what_was_overtaken_is_not_told(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        first = await one.engine.join("1", "news", None, 0)
+        second = await two.engine.join("1", "news", None, 0)
+        await one.engine.publish("1", [subscription_count("news", 2, second.revision)])
+        await one.engine.publish("1", [subscription_count("news", 1, first.revision)])
+        await one.engine.publish("1", [Event("e", "news", "last")])
+
+        await eventually(lambda: two.named("e") == ["last"])
+        assert two.named(SUBSCRIPTION_COUNT) == ['{"subscription_count":2}']
 
     async def test_a_message_of_another_version_is_refused(
         self, nodes: list[ClusterNode], deployment: Deployment

@@ -90,6 +90,7 @@ class ClusterEngine:
             holds=self._holds,
             settled=lambda app_id: self._lease(app_id).settled,
             lease=timing.lease,
+            clock=time.monotonic,
         )
         self._leases: dict[str, Lease] = {}
         self._aftermath = Aftermath(backplane, went_away, came_back)
@@ -189,10 +190,10 @@ class ClusterEngine:
         max_members: int,
     ) -> Joined:
         """Subscribe at the broker, then count, then read what is cached: in this order."""
-        if member is not None:
-            self._knowledge.expect(app_id, channel)
         await self._interest.use(app_id, channel)
         try:
+            if member is not None:
+                self._knowledge.expect(app_id, channel)
             joining = self._lease(app_id).join(channel, member, max_members)
             if kind_of(channel).cache:
                 asking = self._backplane.cached(app_id, channel)
@@ -204,9 +205,7 @@ class ClusterEngine:
             self._drop(app_id, channel)
             raise
         if member is not None:
-            # Right after a loss of data other nodes may not have restated their members yet.
-            complete = time.monotonic() > self._lease(app_id).rebuilt_at + self._timing.lease
-            return self._knowledge.joined(app_id, channel, member, joined, complete=complete)
+            return self._knowledge.joined(app_id, channel, member, joined)
         self._knowledge.follow(app_id, channel)
         return joined
 
@@ -300,7 +299,7 @@ class ClusterEngine:
             self._tried.set()
             # Nobody could renew a lease while the store was away: all get the time to do so now.
             self._sweep_from = connected_at + self._timing.lease
-            self._knowledge.doubt()
+            self._knowledge.doubt(restating=True)
             for lease in self._leases.values():
                 if not lease.settled:
                     self._settle_soon(lease)
@@ -338,11 +337,11 @@ class ClusterEngine:
 
     async def _settle(self, lease: Lease) -> None:
         try:
-            await lease.settle()
+            rebuilt = await lease.settle()
         except EngineUnavailable as error:
             self._lost(str(error))
         else:
-            self._knowledge.doubt()
+            self._knowledge.doubt(restating=rebuilt)
 
     # Signs of life, ours and others'.
 

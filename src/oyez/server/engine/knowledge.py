@@ -6,7 +6,6 @@ states of users, which nodes tell by themselves and can fail to, some are asked 
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Final
 
@@ -34,6 +33,7 @@ class Knowledge:
         holds: see `oyez.server.engine.roster.Roster`.
         settled: whether the store has what this node holds of an app.
         lease: seconds in which all nodes restate what they hold after the store has lost it.
+        clock: seconds that only go forward.
     """
 
     def __init__(
@@ -45,14 +45,17 @@ class Knowledge:
         holds: Callable[[str, str, str], bool],
         settled: Callable[[str], bool],
         lease: float,
+        clock: Callable[[], float],
     ) -> None:
         self._backplane = backplane
         self._deliver = deliver
         self._settled = settled
         self._lease = lease
+        self._clock = clock
         self._roster = Roster(holds)
         self._latest = Latest(is_used)
         self._audit_at = 0.0  # when everything is audited next; 0 for never
+        self._complete_from = 0.0  # until then lists of members may be short
 
     def receive(self, app_id: str, event: Event) -> None:
         """Deliver an event that came from the broker, if it is news.
@@ -77,15 +80,10 @@ class Knowledge:
         """This node tells how things are; its own clients are to learn of it in any case."""
         self._latest.expect(app_id, event.channel)
 
-    def joined(
-        self, app_id: str, channel: str, member: Member, joined: Joined, *, complete: bool
-    ) -> Joined:
-        """The outcome with the list as everybody here knows it, once they know all that it has.
-
-        Args:
-            complete: whether who is not in the store's list has gone.
-        """
+    def joined(self, app_id: str, channel: str, member: Member, joined: Joined) -> Joined:
+        """The outcome with the list as everybody here knows it, once they know all that it has."""
         roster, revision = self._roster, joined.revision
+        complete = self._clock() >= self._complete_from
         roster.begin(app_id, channel, joined.members, revision)
         news = roster.compare(app_id, channel, joined.members, revision, complete=complete) or []
         news += roster.include(app_id, channel, member)
@@ -117,9 +115,16 @@ class Knowledge:
         self._roster.forget_revisions()
         self._latest.forget_revisions()
 
-    def doubt(self) -> None:
-        """Something may have been missed: ask about everything with the next `audit`."""
-        self._audit_at = time.monotonic()
+    def doubt(self, *, restating: bool) -> None:
+        """Something may have been missed: ask about everything with the next `audit`.
+
+        Args:
+            restating: nodes may have to restate what they hold; until they had the time to, who is
+                not in a list of the store has not gone for that.
+        """
+        self._audit_at = self._clock()
+        if restating:
+            self._complete_from = self._audit_at + self._lease
 
     async def audit(self) -> None:
         """Put right what clients believe: all where there is reason to doubt it, else some.
@@ -128,8 +133,9 @@ class Knowledge:
             EngineUnavailable: not all of it.
         """
         members, latest = tuple(self._roster.suspect), self._latest.some(_AT_ONCE)
-        if 0 < self._audit_at <= time.monotonic():
-            self._audit_at = 0.0
+        now = self._clock()
+        if 0 < self._audit_at <= now:
+            self._audit_at = self._complete_from if self._complete_from > now else 0.0
             members, latest = tuple(self._roster), tuple(self._latest)
         for audit, topics in ((self._audit_members, members), (self._audit_latest, latest)):
             for at in range(0, len(topics), _AT_ONCE):
@@ -138,7 +144,7 @@ class Knowledge:
     async def _audit_members(self, app_id: str, channel: str) -> None:
         for _ in range(_ASKED_AGAIN):
             roll = await self._backplane.roll(app_id, channel)
-            complete = self._is_complete(roll)
+            complete = self._is_complete(roll) and self._clock() >= self._complete_from
             news = self._roster.compare(
                 app_id, channel, roll.members, roll.revision, complete=complete
             )
@@ -156,8 +162,8 @@ class Knowledge:
                 self._deliver(app_id, event)
 
     def _is_complete(self, roll: Roll) -> bool:
-        """Whether all nodes have had the time to restate; if not, everything is audited then."""
+        """Whether all nodes have had the time to restate; if not, all is audited again then."""
         missing = self._lease - roll.age
         if missing > 0:
-            self._audit_at = time.monotonic() + missing
+            self._audit_at = self._complete_from = self._clock() + missing
         return missing <= 0

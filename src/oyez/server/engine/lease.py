@@ -9,7 +9,6 @@ reports what changed by that.
 import asyncio
 import itertools
 import secrets
-import time
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -40,7 +39,6 @@ class Lease:
     Attributes:
         incarnation: the name under which the store knows this node in this app at present.
         settled: whether the store has what this node holds, as far as we know.
-        rebuilt_at: when the store was last found to have lost its data (`time.monotonic`).
     """
 
     def __init__(
@@ -52,7 +50,6 @@ class Lease:
         self._backplane = backplane
         self._doubted = doubted
         self._report = report
-        self.rebuilt_at = float("-inf")
         self._registered = False
         self._dirty = True
         self._gate = asyncio.Event()
@@ -117,33 +114,37 @@ class Lease:
         self._dirty = True
         self._gate.clear()
 
-    async def settle(self) -> None:
+    async def settle(self) -> bool:
         """Make the store have what this node holds, under a name that is alive.
+
+        Returns:
+            Whether the store was found to have lost its data.
 
         Raises:
             EngineUnavailable: it is still in doubt.
         """
         async with self._settling:  # one attempt at a time; a second one may come after a cut
             await self._idle.wait()
+            rebuilt = False
             while self._dirty:
                 self._dirty = False
                 try:
-                    await self._restate()
+                    rebuilt = await self._restate() or rebuilt
                 except BaseException as error:
                     self._dirty = True
                     if not isinstance(error, Stale):
                         raise
             self._gate.set()
+            return rebuilt
 
-    async def _restate(self) -> None:
+    async def _restate(self) -> bool:
+        """Whether the store was empty."""
         standing = await self._register()
         told: dict[str, tuple[int, dict[str, int]]] = {}
         if standing is Standing.ALIVE:
             told = await self._backplane.held(self.app_id, self.incarnation)
         rebuilt = standing is Standing.NEW and self._registered
         self._registered = True
-        if rebuilt:
-            self.rebuilt_at = time.monotonic()
         differing = self.holdings.differing(told)
         if differing:
             log.info(
@@ -157,6 +158,7 @@ class Lease:
             changes = await self._backplane.restate(self.app_id, self.incarnation, chunk)
             if not rebuilt:  # otherwise nobody was told that they were gone
                 self._tell(changes, chunk)
+        return rebuilt
 
     async def _register(self) -> Standing:
         """Have a name that is alive; how the last one stood."""
