@@ -119,6 +119,30 @@ class TestNats(EngineContract, ClusterContract):
         assert told == [("presence-a", Left(False, 2, removed=True), "ada")]
         assert [node.named(REMOVED) for node in others] == [['{"user_id":"ada"}']] * 2
 
+    async def test_what_a_deputy_did_not_hear_of_is_put_right(self, deployment: OnNats) -> None:
+        nodes = [await deployment.node() for _ in range(3)]
+        keeper = await deployment.keeper()
+        one, two = (node for node in nodes if node is not keeper)
+        await two.enter("presence-a", BOB)
+        await one.join("news")
+        await eventually(lambda: one.backplane._reign._deputy._store is not None)
+        reign = keeper.backplane._reign
+        reign.keeper._deputies._silent.clear()  # so that nothing is passed on any more
+        reign._deputy.end()
+        await one.join("news")
+        await one.enter("presence-a", ADA)
+        await two.leave("presence-a", "bob")
+        await keeper.crash()
+
+        async def right() -> bool:
+            return await two.engine.channels("1", "") == {
+                "presence-a": Occupancy(1, 1),
+                "news": Occupancy(2, 0),
+            }
+
+        await eventually(right)
+        assert not one.engine.away
+
     async def test_without_a_deputy_the_next_keeper_is_told_everything_again(
         self, deployment: OnNats, monkeypatch: pytest.MonkeyPatch
     ) -> None:

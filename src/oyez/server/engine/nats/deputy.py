@@ -130,6 +130,8 @@ class Deputy:
         )
 
     def _answered(self, message: Message) -> None:
+        if message.nobody:
+            self._patience = 0
         if message.nobody or self._store is not None:
             return
         try:

@@ -127,8 +127,10 @@ class Link:
             self._send(b"".join((head.encode(), payload, b"\r\n")))
 
     def check(self, size: int) -> None:
-        """Raises:
-        EngineUnavailable: the broker does not take so many bytes at once.
+        """Whether a message may have so many bytes.
+
+        Raises:
+            EngineUnavailable: the broker does not take it.
         """
         if size > self.largest:
             raise EngineUnavailable(f"{size} bytes are more than the broker takes at once")
