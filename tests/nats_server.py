@@ -15,7 +15,7 @@ import pytest
 
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.address import Address
-from oyez.server.engine.nats.entries import Entries
+from oyez.server.engine.nats.entries import Entries, Outdated
 from oyez.server.engine.nats.link import Link
 from oyez.server.engine.nats.subjects import Subjects
 from tests.redis_server import free_port, until
@@ -106,10 +106,15 @@ async def depose(server: NatsServer) -> None:
         await entries.prepare()
         found = await entries.read(SUBJECTS.reign)
         term = wire.read(found.message, wire.Entry).term if found else 1_000
+        entry = wire.Entry(term + 1, "nobody", since=term + 1)
         await link.ask(f"$JS.API.STREAM.DELETE.{SUBJECTS.stream}")
         await entries.prepare()
-        entry = wire.Entry(term + 1, "nobody", since=term + 1)
-        await entries.write(SUBJECTS.reign, wire.write(entry), 0)
+        while True:
+            with contextlib.suppress(Outdated):  # the keeper renews its reign meanwhile
+                found = await entries.read(SUBJECTS.reign)
+                place = found.sequence if found else 0
+                await entries.write(SUBJECTS.reign, wire.write(entry), place)
+                return
 
 
 @contextlib.contextmanager

@@ -119,6 +119,30 @@ class TestNats(EngineContract, ClusterContract):
         assert told == [("presence-a", Left(False, 2, removed=True), "ada")]
         assert [node.named(REMOVED) for node in others] == [['{"user_id":"ada"}']] * 2
 
+    async def test_what_a_deputy_did_not_hear_of_is_put_right(self, deployment: OnNats) -> None:
+        nodes = [await deployment.node() for _ in range(3)]
+        keeper = await deployment.keeper()
+        one, two = (node for node in nodes if node is not keeper)
+        await two.enter("presence-a", BOB)
+        await one.join("news")
+        await eventually(lambda: one.backplane._reign._deputy._store is not None)
+        reign = keeper.backplane._reign
+        reign.keeper._deputies._silent.clear()  # so that nothing is passed on any more
+        reign._deputy.end()
+        await one.join("news")
+        await one.enter("presence-a", ADA)
+        await two.leave("presence-a", "bob")
+        await keeper.crash()
+
+        async def right() -> bool:
+            return await two.engine.channels("1", "") == {
+                "presence-a": Occupancy(1, 1),
+                "news": Occupancy(2, 0),
+            }
+
+        await eventually(right)
+        assert not one.engine.away
+
     async def test_without_a_deputy_the_next_keeper_is_told_everything_again(
         self, deployment: OnNats, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -152,6 +176,51 @@ class TestNats(EngineContract, ClusterContract):
 
             await eventually(counted)
         assert not nodes[0].engine.away
+
+    async def test_only_some_are_deputies_and_they_take_over_first(
+        self, deployment: OnNats
+    ) -> None:
+        nodes = [await deployment.node() for _ in range(6)]
+
+        def deputies() -> list[ClusterNode]:
+            return [each for each in nodes if each.backplane._reign._deputy._store is not None]
+
+        await eventually(lambda: len(deputies()) == deputy.MOST)
+        for _ in range(3):
+            await asyncio.gather(*(node.join("news") for node in nodes))
+        chosen, keeper = deputies(), await deployment.keeper()
+
+        def others_listen_to_nothing() -> bool:
+            idle = [node.backplane._reign._deputy for node in nodes if node not in chosen]
+            return not any(each._sid or each._early for each in idle)
+
+        await eventually(others_listen_to_nothing)
+        await keeper.crash()
+        nodes.remove(keeper)
+        deployment.all.remove(keeper)
+
+        assert await deployment.keeper() in chosen
+        await eventually(lambda: len(deputies()) == deputy.MOST)
+        assert (await nodes[0].engine.occupancy("1", "news")).subscriptions >= 15
+
+    async def test_a_deputy_that_has_missed_something_begins_anew(
+        self, nodes: list[ClusterNode], deployment: OnNats
+    ) -> None:
+        keeper = await deployment.keeper()
+        (other,) = (node for node in nodes if node is not keeper)
+        standing = other.backplane._reign._deputy
+        await eventually(lambda: standing._store is not None)
+        await nodes[0].join("news")
+        await eventually(lambda: standing._position == keeper.backplane._reign.keeper.position)
+        replica = standing._store
+
+        standing._link.unsubscribe(standing._sid)
+        await nodes[0].join("news")
+
+        await eventually(lambda: standing._store not in (None, replica))
+        await eventually(lambda: standing._position == keeper.backplane._reign.keeper.position)
+        request = wire.Occupancy("1", "news")
+        assert standing._store.do(request, 0.0) == Occupancy(2, 0)
 
     async def test_a_keeper_that_cannot_renew_answers_nobody(self, deployment: OnNats) -> None:
         nodes = [await deployment.node() for _ in range(3)]
@@ -299,16 +368,37 @@ class TestNats(EngineContract, ClusterContract):
         await eventually(lambda: two.named("e") == ["last"])
         assert not one.engine.away
 
-    async def test_large_answers_arrive(self, nodes: list[ClusterNode]) -> None:
-        held = {f"channel-{number:0150}": Held(1) for number in range(12_000)}
-        backplane = nodes[0].backplane
-        await backplane.beat("2", "x", register=True)
 
-        changes = await backplane.restate("2", "x", held)
+async def test_large_questions_and_answers_arrive(nats: NatsServer) -> None:
+    held = {f"channel-{number:0150}": Held(1) for number in range(12_000)}
+    one, two = (NatsBackplane(nats.url, prefix="large") for _ in range(2))
+    try:
+        for each in (one, two):
+            await each.connect(lambda *_: None, lambda _: None)
+        await one.beat("1", "x", register=True)
+
+        changes = await one.restate("1", "x", held)
 
         assert [each.channel for each in changes] == list(held)
-        assert set(await nodes[1].backplane.channels("2", "")) == set(held)
-        assert set(await nodes[1].backplane.held("2", "x")) == set(held)
+        assert set(await two.channels("1", "")) == set(held)
+        assert set(await two.held("1", "x")) == set(held)
+    finally:
+        for each in (one, two):
+            await each.close()
+
+
+async def test_a_cancelled_attempt_to_connect_ends_and_leaves_nothing(nats: NatsServer) -> None:
+    backplane = NatsBackplane(nats.url, prefix="cancelled")
+    await backplane.connect(lambda *_: None, lambda _: None)
+    for turns in range(40):
+        connecting = asyncio.create_task(backplane.connect(lambda *_: None, lambda _: None))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        done = connecting.done()
+        connecting.cancel()
+        await asyncio.wait([connecting])
+        assert connecting.cancelled() or done
+    await backplane.close()
 
 
 async def _refused(*_: object) -> None:

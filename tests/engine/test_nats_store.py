@@ -256,11 +256,22 @@ def test_it_can_be_handed_on_and_all_get_time_to_give_a_sign_of_life(keeping: Ke
     assert [each.user_id for each in roll.members] == ["bob", "ada"]
     assert (roll.revision, roll.age) == (10**6, 0)
     other.now += LEASE - 0.1
-    assert other.beat("one") == Beat(Standing.ALIVE)
+    assert other.beat("one") == Beat(Standing.UNKNOWN)  # it is to compare what it holds
     other.now += 0.2
     assert other.beat("one") == Beat(Standing.ALIVE, ("two",))
     assert {each.channel for each in other.sweep("two")[0]} == {"presence-a", "news"}
     assert [each.name.rpartition("_")[2] for each in other.told] == ["removed"]
+
+
+def test_a_name_that_was_handed_on_is_alive_for_who_registers_it(keeping: Keeping) -> None:
+    keeping.join("one", "news")
+    keeping.store.resume(keeping.number, keeping.tell, keeping.now, 0.0)
+
+    assert keeping.join("one", "news").subscriptions == 2
+    assert keeping.beat("one", register=True).standing is Standing.ALIVE
+    assert keeping.beat("one").standing is Standing.ALIVE
+    keeping.sweep("two", force=True)
+    assert keeping.beat("two", register=True).standing is Standing.SWEPT
 
 
 def test_numbers_grow_whatever_the_clock_does_and_stay_within_what_was_reserved() -> None:

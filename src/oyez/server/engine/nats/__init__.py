@@ -105,15 +105,17 @@ class NatsBackplane:
 
     async def _disconnect(self) -> None:
         link, self._link = self._link, None
-        if self._reigning is not None:
-            self._reigning.cancel()
-            await asyncio.gather(self._reigning, return_exceptions=True)
-            self._reigning = None
+        reigning, self._reigning = self._reigning, None
+        self._sids.clear()
         if self._asking is not None:
             self._asking.fail("closed")
-        if link is not None:
-            await link.close()
-        self._sids.clear()
+        try:
+            if reigning is not None:
+                reigning.cancel()
+                await asyncio.gather(reigning, return_exceptions=True)
+        finally:
+            if link is not None:
+                await link.close()
 
     def _gone(self, lost: Callable[[str], None], reason: str) -> None:
         if self._reigning is not None:

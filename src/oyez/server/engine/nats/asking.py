@@ -22,7 +22,7 @@ from oyez.server.engine.nats.subjects import Subjects
 
 __all__ = ["Asking", "Repeat"]
 
-_FRAME = 16  # bytes of a message beside the requests in it
+_FRAME = 128  # bytes of a message beside the requests in it, also when it is passed on
 _encode = msgspec.msgpack.Encoder().encode
 
 

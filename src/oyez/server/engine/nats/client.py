@@ -43,24 +43,36 @@ class NatsClient(Client):
         self._trouble: Exception | None = None
         self._secure = False
 
-    async def open(self, options: dict[str, Any], *, secure: bool) -> None:
+    async def open(self, options: dict[str, Any], *, secure: bool, limit: float) -> None:
         """Connect.
 
         Args:
             secure: say nothing to a server without TLS.
+            limit: seconds.
 
         Raises:
             OSError: nobody answers.
             Error: of nats-py, for instance because the password is wrong.
         """
         self._secure = secure
+        # In a task of its own, as `wait_for` in there loses a cancellation on Python 3.11.
+        connecting = asyncio.create_task(self.connect(**options, error_cb=self._note))
         try:
-            await self.connect(**options, error_cb=self._note)
+            await asyncio.wait((connecting,), timeout=limit)
+        finally:
+            if not connecting.done():
+                connecting.cancel()
+                await asyncio.wait((connecting,), timeout=limit)
+        try:
+            connecting.result()
         except errors.NoServersError:
             raise self._trouble or OSError("nobody answers") from None
+        except asyncio.CancelledError:
+            raise TimeoutError(f"no answer within {limit:g} s") from None
 
     async def shut(self) -> None:
-        """Close; nothing is left behind."""
+        """Close; nothing is left behind, also if this is cancelled."""
+        self._status = Client.CLOSED
         tasks = [
             task
             for task in (self._reading_task, self._ping_interval_task, self._flusher_task)
@@ -68,16 +80,17 @@ class NatsClient(Client):
         ]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._status = Client.CLOSED
         writer = getattr(self._transport, "_io_writer", None)
-        if writer is None:
-            return
-        with contextlib.suppress(OSError, TimeoutError, RuntimeError):
-            writer.close()
-            async with asyncio.timeout(_FAREWELL):
-                await writer.wait_closed()
-        writer.transport.abort()
+        try:
+            if writer is not None:
+                writer.close()
+                with contextlib.suppress(OSError, TimeoutError, RuntimeError):
+                    async with asyncio.timeout(_FAREWELL):
+                        await writer.wait_closed()
+        finally:
+            if writer is not None:
+                writer.transport.abort()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def write(self, commands: Sequence[bytes]) -> None:
         """Send these.

@@ -94,7 +94,6 @@ class Deputy:
         if entry.term != self._term:
             self.end()
             self._term = entry.term
-            self._sid = self._link.subscribe(self._subjects.log(entry.term), self._logged)
         if self._store is not None and self._position < entry.position:
             self._restart("a change was missed")
         self._patience -= 1
@@ -104,8 +103,6 @@ class Deputy:
 
     def end(self) -> None:
         """Be nobody's deputy."""
-        if self._term:
-            self._link.unsubscribe(self._sid)
         self._term = 0
         self._restart("")
 
@@ -117,22 +114,33 @@ class Deputy:
         self._early.clear()
         self._patience = 0
         self._link.forget(self._question)
+        self._link.unsubscribe(self._sid)
+        self._sid = 0
 
     def _ask(self) -> None:
         """For all that is known; or give a sign of life if that is here already."""
         self._link.forget(self._question)
         self._received = bytearray()
+        if not self._sid:
+            self._sid = self._link.subscribe(self._subjects.log(self._term), self._logged)
+        self._early.clear()  # the answer will have it
         message = wire.write([wire.Deputize(self._who, self._position)])
         self._question = self._link.question(
             self._subjects.keeper(self._term), message, self._answered
         )
 
     def _answered(self, message: Message) -> None:
+        if message.nobody:
+            self._patience = 0
         if message.nobody or self._store is not None:
             return
         try:
             answers = wire.join_pieces(self._received, message.data)
-            if answers is None or not answers or answers[0].outcome != "done":
+            if answers is None:
+                return
+            if not answers or answers[0].outcome != "done":  # it has deputies enough
+                self._link.unsubscribe(self._sid)
+                self._sid = 0
                 return
             snapshot: Snapshot = wire.value(answers[0].value, Snapshot)
         except (Refused, EngineUnavailable) as error:

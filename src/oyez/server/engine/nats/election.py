@@ -50,8 +50,8 @@ class Step(enum.Enum):
 
     FOLLOW = "follow"  # there is a keeper that was not known
     WAIT = "wait"
-    PROBE = "probe"  # ask once more whether the keeper is there; `Election.claim` if nobody is
-    CLAIM = "claim"
+    PROBE = "probe"  # ask the keeper whether it is there; claim if nobody listens
+    CLAIM = "claim"  # write that we are the keeper of the next term
 
 
 class Election:

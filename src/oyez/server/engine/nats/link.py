@@ -86,12 +86,10 @@ class Link:
         Raises:
             EngineUnavailable: that was not possible.
         """
+        options, secure = self._address.options, self._address.secure
         try:
-            async with asyncio.timeout(self._limit):
-                await self._client.open(self._address.options, secure=self._address.secure)
-        except TimeoutError:
-            raise EngineUnavailable(f"no answer within {self._limit:g} s") from None
-        except (OSError, Error) as error:
+            await self._client.open(options, secure=secure, limit=self._limit)
+        except (OSError, Error) as error:  # of which being too late is one
             raise EngineUnavailable(f"cannot connect: {error or type(error).__name__}") from error
         self._up = True
         self._inbox = self._client.new_inbox()
@@ -129,8 +127,10 @@ class Link:
             self._send(b"".join((head.encode(), payload, b"\r\n")))
 
     def check(self, size: int) -> None:
-        """Raises:
-        EngineUnavailable: the broker does not take so many bytes at once.
+        """Whether a message may have so many bytes.
+
+        Raises:
+            EngineUnavailable: the broker does not take it.
         """
         if size > self.largest:
             raise EngineUnavailable(f"{size} bytes are more than the broker takes at once")

@@ -62,6 +62,7 @@ class Record:
         self._swept: dict[str, float] = {}  # when it may be forgotten
         self._channels: dict[str, _Channel] = {}
         self._held: dict[str, dict[str, tuple[int, dict[str, int]]]] = {}
+        self._unsure: set[str] = set()  # of what these hold, something may be lost
         self._revision = number()
 
     # From one keeper to the next.
@@ -76,11 +77,15 @@ class Record:
         self._channels, self._held = state.channels, state.held
 
     def resume(self, lease: float, now: float, ahead: float) -> None:
-        """Go on with another clock: nobody could renew a lease, so all get the time to do so.
+        """Go on at another keeper: nobody could renew a lease, so all get the time to do so.
+
+        The last changes may not have come along. So each incarnation is told once that it is not
+        known, upon which its node compares what is held and puts it right.
 
         Args:
-            ahead: how much more it shows.
+            ahead: how much more the clock shows than the one before.
         """
+        self._unsure = {name for name in self._leases if self._is_alive(name)}
         self._revision = self._number()
         self._born = None if self._born is None else self._born + ahead
         self._swept = {name: until + ahead for name, until in self._swept.items()}
@@ -101,6 +106,9 @@ class Record:
             self._born = now if self._born is None else self._born
         if standing in (Standing.ALIVE, Standing.NEW):
             self._leases[incarnation] = now + lease
+        if incarnation in self._unsure:
+            self._unsure.discard(incarnation)
+            standing = Standing.ALIVE if register else Standing.UNKNOWN
         lapsed = (name for name, lapses in self._leases.items() if lapses <= now)
         return Beat(standing, tuple(islice(lapsed, _LAPSED_AT_ONCE)))
 
@@ -114,6 +122,7 @@ class Record:
         if lapses is None or (lapses > now and not force):
             return [], False
         self._leases[incarnation] = _SWEEPING
+        self._unsure.discard(incarnation)
         self._swept = {name: until for name, until in self._swept.items() if until > now}
         self._swept[incarnation] = now + _TOMBSTONE
         channels = list(islice(self.held(incarnation), _SWEPT_AT_ONCE))

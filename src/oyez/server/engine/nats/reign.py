@@ -159,9 +159,12 @@ class Reign:
             return election.glance()  # something was missed in the meantime
         self._deputy.end()
         log.info("this node is the keeper", term=term, state="new" if replica is None else "kept")
-        self.keeper = keeper
-        await keeper.open()
-        election.since = since
+        try:
+            await keeper.open()
+        except BaseException:
+            keeper.close()
+            raise
+        self.keeper, election.since = keeper, since
         keeper.renewed(began + election.pace.reign, reserved)
         self._announce(entry)
         return election.pace.renew
