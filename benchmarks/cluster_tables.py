@@ -34,16 +34,27 @@ def _latencies(figures: ClusterFigures, engines: Sequence[str]) -> str:
     assert alone is not None
     lines = [
         "| one event at a time, 1 subscriber | latency p50 / p99, ms "
-        "| more than one node with `memory`, p50 / p99, ms |",
-        "|---|---|---|",
-        f"| memory, one node | {_latency(alone)} | |",
+        "| more than one node with `memory`, p50 / p99, ms "
+        "| CPU µs per event: node published at | node of the subscriber | broker |",
+        "|---|---|---|---|---|---|",
+        f"| memory, one node | {_latency(alone)} | | {_cpu(alone)} |",
     ]
     for engine in engines:
         for case, place in ((HERE, "one node"), (THERE, "subscriber on another node")):
             row = figures.row(engine, case)
             if row is not None:
-                lines.append(f"| {engine}, {place} | {_latency(row)} | {_added(row, alone)} |")
+                lines.append(
+                    f"| {engine}, {place} | {_latency(row)} | {_added(row, alone)} | {_cpu(row)} |"
+                )
     return "\n".join(lines)
+
+
+def _cpu(row: Row) -> str:
+    cells = [_spread(row.values(lambda sample: sample.nodes_us[0]), 1)]
+    there = row.case.nodes > 1
+    cells.append(_spread(row.values(lambda sample: sample.nodes_us[1]), 1) if there else "")
+    cells.append("" if row.engine == MEMORY else _spread(row.values(_of_broker), 1))
+    return " | ".join(cells)
 
 
 def _costs(figures: ClusterFigures, engines: Sequence[str]) -> str:

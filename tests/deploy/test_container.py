@@ -1,5 +1,6 @@
 """Dockerfile and compose.yaml, as far as they can be tried without Docker."""
 
+import configparser
 import json
 import os
 import re
@@ -142,3 +143,15 @@ def test_only_the_proxy_is_reached_and_only_from_this_machine_by_default() -> No
     assert {name for pair in servers for name in pair} == {"node1", "node2"}
     mounted = services["haproxy"]["volumes"][0].split(":")[0]
     assert (DEPLOY / mounted).is_file()
+
+
+def test_systemd_waits_for_the_whole_end() -> None:
+    unit = configparser.ConfigParser(strict=False, interpolation=None)
+    unit.optionxform = str  # type: ignore[assignment, method-assign]
+    unit.read(DEPLOY / "oyez.service")
+    service = unit["Service"]
+    assert service["User"] not in ("root", "")
+    assert service["ExecStart"].split()[1] == "serve"
+    settings = Settings.model_fields
+    longest = settings["lame_duck_seconds"].default + settings["drain_seconds"].default
+    assert int(service["TimeoutStopSec"]) > longest + 30
