@@ -1,6 +1,7 @@
 """Carries out a plan: each fault begins at its time, lasts, and is put right."""
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from tests.chaos.clients import Client
@@ -22,6 +23,7 @@ class Storm:
         self.done: list[Done] = []
         self._deployment = deployment
         self._clients = clients
+        self._busy: defaultdict[int | None, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def rage(self, faults: Iterable[Fault], seconds: float) -> None:
         """From now on; returns when all is over and put right."""
@@ -35,14 +37,15 @@ class Storm:
     async def _at(self, when: float, fault: Fault) -> None:
         clock = self._deployment.clock
         await asyncio.sleep(when - asyncio.get_running_loop().time())
-        since = clock()
-        try:
-            if fault.node is None:
-                await self._at_the_engine(fault)
-            else:
-                await self._at_a_node(fault, fault.node)
-        finally:
-            self.done.append((fault.kind, fault.node, since, clock()))
+        async with self._busy[fault.node]:  # a start may take longer than was planned
+            since = clock()
+            try:
+                if fault.node is None:
+                    await self._at_the_engine(fault)
+                else:
+                    await self._at_a_node(fault, fault.node)
+            finally:
+                self.done.append((fault.kind, fault.node, since, clock()))
 
     async def _at_the_engine(self, fault: Fault) -> None:
         broker = self._deployment.broker
