@@ -118,6 +118,24 @@ async def depose(server: NatsServer) -> None:
 
 
 @contextlib.contextmanager
+def running_nats_cluster() -> Iterator[list[NatsServer]]:
+    """Three servers that know each other."""
+    routes = [free_port() for _ in range(3)]
+    known = ",".join(f"nats://127.0.0.1:{port}" for port in routes)
+    with contextlib.ExitStack() as stack:
+        servers = []
+        for number, port in enumerate(routes):
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            listen = ("--cluster", f"nats://127.0.0.1:{port}", "--cluster_name", "tests")
+            name = ("--server_name", f"n{number}")
+            servers.append(NatsServer(directory, *listen, *name, "--routes", known))
+            stack.callback(servers[-1].stop)
+        for server in servers:
+            server.start()
+        yield servers
+
+
+@contextlib.contextmanager
 def running_nats(*arguments: str, jetstream: bool = True) -> Iterator[NatsServer]:
     """One server that runs until the block is left."""
     with tempfile.TemporaryDirectory() as directory:

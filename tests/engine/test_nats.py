@@ -1,6 +1,7 @@
 """The clustered engine over a real NATS server keeps the contract."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ from tests.nats_server import (
     linked,
     nats_is_installed,
     running_nats,
+    running_nats_cluster,
 )
 
 pytestmark = nats_is_installed
@@ -403,6 +405,44 @@ async def test_a_cancelled_attempt_to_connect_ends_and_leaves_nothing(nats: Nats
 
 async def _refused(*_: object) -> None:
     raise EngineUnavailable("for a test")
+
+
+async def test_of_a_cluster_of_servers_one_may_die() -> None:
+    with running_nats_cluster() as servers:
+        hosts = ",".join(f"127.0.0.1:{each.port}" for each in servers)
+        received: list[bytes] = []
+        nodes: list[NatsBackplane] = []
+        for number, server in enumerate(servers):
+            url = f"nats://127.0.0.1:{server.port},{hosts}"
+            nodes.append(NatsBackplane(url, {"dont_randomize": True}, lease=2, limit=3))
+            while True:
+                with contextlib.suppress(EngineUnavailable):  # JetStream has no leader yet
+                    await nodes[-1].connect(lambda *m: received.append(m[2]), lambda _: None)
+                    break
+            await nodes[-1].beat("1", str(number), register=True)
+        await nodes[0].subscribe("1", "news")
+        await asyncio.sleep(0.1)  # until all servers know
+        await nodes[1].publish("1", [Event("e", "news", "1")], 0)
+        await nodes[2].join("1", "2", "news", None, 1)
+        await asyncio.gather(*(deputised(node) for node in nodes))
+
+        dead = next(n for n, each in enumerate(nodes) if each._reign and each._reign.keeper)
+        servers[dead].stop()
+        for number in {0, 1, 2} - {dead}:
+            await nodes[number].join("1", str(number), "news", None, 1)
+        await nodes[dead].connect(lambda *m: received.append(m[2]), lambda _: None)
+
+        assert await nodes[dead].occupancy("1", "news") == Occupancy(3, 0)
+        assert len(received) == 1
+        for each in nodes:
+            await each.close()
+
+
+async def deputised(node: NatsBackplane) -> None:
+    """Wait until a node is the keeper, or could take its place."""
+    reign = node._reign
+    assert reign is not None
+    await eventually(lambda: reign.keeper is not None or reign._deputy._store is not None)
 
 
 async def test_a_server_without_jetstream_is_told_apart() -> None:

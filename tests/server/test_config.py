@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from oyez.protocol.app import Limits
-from oyez.server.config import load
+from oyez.server.config import load, without_password
 
 OWN = '[[apps]]\nid = "7"\nkey = "k"\nsecret = "s"\n'
 
@@ -141,3 +141,38 @@ def test_secrets_are_not_shown(write: Any) -> None:
     assert "hidden" not in repr(settings)
     assert "hidden" not in str(settings.model_dump(mode="json"))
     assert "hidden" not in repr(settings.apps[0].app())
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "memory",
+        "redis://h",
+        "rediss+sentinel://h/s",
+        "unix:///s",
+        "nats://h,i:4222",
+        "tls://ada:word@h",
+    ],
+)
+def test_engines_have_addresses(address: str) -> None:
+    assert load(None, engine=address).engine == address
+
+
+@pytest.mark.parametrize("address", ["nats", "nats+cluster://h", "unix+cluster:///s", "http://h"])
+def test_other_addresses_are_refused(address: str) -> None:
+    with pytest.raises(ValueError, match="expected memory"):
+        load(None, engine=address)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("nats://ada:word@h:1,i:2", "nats://ada:***@h:1,i:2"),
+        ("nats://token@h:1", "nats://***@h:1"),
+        ("nats://h:1", "nats://h:1"),
+        ("redis://:word@h/0", "redis://:***@h/0"),
+    ],
+)
+def test_addresses_are_shown_without_what_is_secret(address: str, shown: str) -> None:
+    assert without_password(address) == shown
+    assert load(None, engine=address).model_dump()["engine"] == shown

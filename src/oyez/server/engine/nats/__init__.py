@@ -196,8 +196,7 @@ class NatsBackplane:
         self, app_id: str, incarnation: str, *, force: bool = False
     ) -> tuple[list[Change], bool]:
         """See `oyez.server.engine.backplane.Backplane.sweep`."""
-        request = wire.Sweep(app_id, incarnation, force)
-        return await self._ask(request, tuple[list[Change], bool], Repeat.FORGOTTEN)
+        return await self._ask(wire.Sweep(app_id, incarnation, force), tuple[list[Change], bool])
 
     # Who is where.
 

@@ -15,6 +15,7 @@ __all__ = ["Entries", "Found", "Outdated"]
 
 _API: Final = "$JS.API"
 _LONGEST: Final = 7 * 86_400 * 10**9  # ns that anything is kept which nobody renews
+_REPLICAS: Final = (3, 1)  # as many as the servers can have
 _NO_MESSAGE: Final = 10037
 _NO_STREAM: Final = 10059
 _EXISTS: Final = 10058  # and is configured differently, as its operator may wish
@@ -50,7 +51,11 @@ class Entries:
         Raises:
             EngineUnavailable: the broker has no JetStream, or no room.
         """
-        config = {
+        # In a cluster whoever has the stream answers this, while others may have no leader.
+        answer = await self._call(f"STREAM.INFO.{self._subjects.stream}", {})
+        if not _code(answer):
+            return
+        config: dict[str, Any] = {
             "name": self._subjects.stream,
             "subjects": [self._subjects.kept],
             "max_msgs_per_subject": 1,
@@ -59,11 +64,13 @@ class Entries:
             "storage": "file",
             "retention": "limits",
             "discard": "old",
-            "num_replicas": 1,
         }
-        answer = await self._call(f"STREAM.CREATE.{self._subjects.stream}", config)
-        if _code(answer) not in (0, _EXISTS):
-            raise EngineUnavailable(f"JetStream: {_said(answer)}")
+        for replicas in _REPLICAS:
+            config["num_replicas"] = replicas
+            answer = await self._call(f"STREAM.CREATE.{self._subjects.stream}", config)
+            if _code(answer) in (0, _EXISTS):
+                return
+        raise EngineUnavailable(f"JetStream: {_said(answer)}")
 
     async def read(self, subject: str) -> Found | None:
         """The last message of a subject.

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from oyez.protocol.events import Event
-from oyez.server.engine import Cached, ChannelFull, EngineUnavailable
+from oyez.server.engine import Cached, ChannelFull
 from oyez.server.engine.backplane import Stale
 from oyez.server.engine.messages import Refused, write
 from oyez.server.engine.nats import wire
@@ -215,13 +215,11 @@ class Keeper:
         self, message: Message, answers: list[wire.Answer], missing: dict[int, wire.Cached]
     ) -> None:
         """Look up what keepers before have kept, and answer."""
-        for number, request in missing.items():
-            try:
-                await self._recall(request)
-            except EngineUnavailable as error:
-                answers[number] = wire.Answer(str(error))
-            else:
-                answers[number] = self._answer(request)
+        recalling = (self._recall(request) for request in missing.values())
+        outcomes = await asyncio.gather(*recalling, return_exceptions=True)
+        for (number, request), failed in zip(missing.items(), outcomes, strict=True):
+            done = failed is None
+            answers[number] = self._answer(request) if done else wire.Answer(str(failed))
         self._reply(message, answers)
 
     async def _recall(self, request: wire.Cached) -> None:
