@@ -24,8 +24,8 @@ bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.
 bench-peers: $(VENV)/benching  ## measure beside soketi, nchan, Centrifugo and Sockudo
 	$(BIN)/python -m benchmarks.peer_run $(ARGUMENTS)
 
-# ARGUMENTS="--seed 7 --seconds 60", for example; it prints how to replay what it finds.
-chaos: $(VENV)/debian  ## three nodes over a real Redis, with faults
+# ARGUMENTS="--engine nats --seed 7 --seconds 60", for example; it prints how to replay what it finds.
+chaos: $(VENV)/debian  ## three nodes over a real Redis or NATS, with faults
 	$(BIN)/python -m tests.chaos $(ARGUMENTS)
 
 docs: $(VENV)/installed  ## renew the generated pages of docs/reference

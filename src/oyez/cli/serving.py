@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import resource
 import shutil
 import sys
 from pathlib import Path
@@ -49,11 +50,10 @@ def serve(
         log_level=log_level,
     )
     from oyez.server import logs
-    from oyez.server.node import raise_file_limit
     from oyez.server.workers import how_many
 
     logs.configure(settings.log_format, settings.log_level)
-    raise_file_limit()
+    _raise_file_limit()
     count = how_many(settings.workers)
     try:
         if count > 1:
@@ -143,3 +143,10 @@ def _command() -> str:
     if shutil.which("oyez") == str(script) or not script.exists():
         return "oyez" if script.exists() else "python -m oyez"
     return os.path.relpath(script)
+
+
+def _raise_file_limit() -> None:
+    """Use all the open files this process may have; each connection needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

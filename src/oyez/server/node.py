@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from oyez.server.engine.cluster import ClusterEngine
     from oyez.server.webhooks import Webhooks
 
-__all__ = ["Node", "raise_file_limit", "serve"]
+__all__ = ["Node", "serve"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.node")
 
@@ -393,10 +393,3 @@ def _backplane(settings: Settings, lease: float, limit: float) -> "Backplane":
         )
     except (ValueError, TypeError) as error:
         raise ValueError(f"engine: {error}") from error
-
-
-def raise_file_limit() -> None:
-    """Use all the open files this process may have; each connection needs one."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
