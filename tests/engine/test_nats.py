@@ -3,7 +3,8 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import pytest
 
@@ -26,6 +27,8 @@ from tests.nats_server import (
     running_nats,
     running_nats_cluster,
 )
+
+_Result = TypeVar("_Result")
 
 pytestmark = nats_is_installed
 
@@ -117,34 +120,50 @@ async def test_a_cancelled_attempt_to_connect_ends_and_leaves_nothing(nats: Nats
 
 
 async def test_of_a_cluster_of_servers_one_may_die() -> None:
+    received: list[bytes] = []
     with running_nats_cluster() as servers:
         hosts = ",".join(f"127.0.0.1:{each.port}" for each in servers)
-        received: list[bytes] = []
-        nodes: list[NatsBackplane] = []
-        for number, server in enumerate(servers):
-            url = f"nats://127.0.0.1:{server.port},{hosts}"
-            nodes.append(NatsBackplane(url, {"dont_randomize": True}, lease=2, limit=3))
-            while True:
-                with contextlib.suppress(EngineUnavailable):  # JetStream has no leader yet
-                    await nodes[-1].connect(lambda *m: received.append(m[2]), lambda _: None)
-                    break
-            await nodes[-1].beat("1", str(number), register=True)
-        await nodes[0].subscribe("1", "news")
-        await asyncio.sleep(0.1)  # until all servers know
-        await nodes[1].publish("1", [Event("e", "news", "1")], 0)
-        await nodes[2].join("1", "2", "news", None, 1)
-        await asyncio.gather(*(deputised(node) for node in nodes))
+        urls = [f"nats://127.0.0.1:{each.port},{hosts}" for each in servers]
+        options = {"dont_randomize": True}
+        nodes = [NatsBackplane(url, options, lease=2, limit=3) for url in urls]
 
-        dead = next(n for n, each in enumerate(nodes) if each._reign and each._reign.keeper)
-        servers[dead].stop()
-        for number in {0, 1, 2} - {dead}:
-            await nodes[number].join("1", str(number), "news", None, 1)
-        await nodes[dead].connect(lambda *m: received.append(m[2]), lambda _: None)
+        async def connect(node: NatsBackplane) -> None:
+            await node.connect(lambda *message: received.append(message[2]), lambda _: None)
 
-        assert await nodes[dead].occupancy("1", "news") == Occupancy(3, 0)
-        assert len(received) == 1
-        for each in nodes:
-            await each.close()
+        async def count(node: NatsBackplane) -> Occupancy:
+            return await node.occupancy("1", "news")
+
+        try:
+            for name, node in zip("012", nodes, strict=True):
+                await when_available(connect, node)
+                await node.beat("1", name, register=True)
+                await node.join("1", name, "news", None, 1)
+            await nodes[0].subscribe("1", "news")
+            await asyncio.sleep(0.1)  # until all servers know
+            await nodes[1].publish("1", [Event("e", "news", "1")], 0)
+            await asyncio.gather(*(deputised(node) for node in nodes))
+
+            (dead,) = (n for n, each in enumerate(nodes) if each._reign and each._reign.keeper)
+            servers[dead].stop()
+            for node in nodes[:dead] + nodes[dead + 1 :]:
+                assert await when_available(count, node) == Occupancy(3, 0)
+            await when_available(connect, nodes[dead])
+            assert await when_available(count, nodes[dead]) == Occupancy(3, 0)
+            assert len(received) == 1
+        finally:
+            for node in nodes:
+                await node.close()
+
+
+async def when_available(
+    asked: Callable[[NatsBackplane], Awaitable[_Result]], node: NatsBackplane
+) -> _Result:
+    """JetStream may have no leader for some seconds."""
+    for _ in range(10):
+        with contextlib.suppress(EngineUnavailable):
+            return await asked(node)
+        await asyncio.sleep(0.5)
+    return await asked(node)
 
 
 async def deputised(node: NatsBackplane) -> None:

@@ -263,6 +263,24 @@ def test_it_can_be_handed_on_and_all_get_time_to_give_a_sign_of_life(keeping: Ke
     assert [each.name.rpartition("_")[2] for each in other.told] == ["removed"]
 
 
+def test_a_request_that_is_asked_again_is_done_once(keeping: Keeping) -> None:
+    requests: list[wire.Request] = [
+        wire.Join("1", "one", "presence-a", ADA, 9, id=1),
+        wire.Join("1", "one", "presence-a", ADA, 9, id=2),
+        wire.Leave("1", "one", "presence-a", "ada", id=3),
+        wire.Meter(1, {"1": 5}, id=4),
+        wire.Sweep("1", "one", True, id=5),
+    ]
+    assert not any(map(keeping.store.has_done, requests))
+    first = [keeping.do(request) for request in requests]
+    assert all(map(keeping.store.has_done, requests))
+    again = [keeping.do(request) for request in requests]
+
+    assert again == first
+    assert [each.name.rpartition("_")[2] for each in keeping.told] == ["added"]
+    assert keeping.do(wire.Meter(1, {"1": 0})) == {"1": 5}
+
+
 def test_a_name_that_was_handed_on_is_alive_for_who_registers_it(keeping: Keeping) -> None:
     keeping.join("one", "news")
     keeping.store.resume(keeping.number, keeping.tell, keeping.now, 0.0)

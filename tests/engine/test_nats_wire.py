@@ -18,13 +18,13 @@ ADA = Member("ada", b"{}")
 REQUESTS: list[tuple[wire.Request | wire.Deputize, object]] = [
     (wire.Beat("1", "x", True), ["beat", "1", "x", True]),
     (
-        wire.Join("1", "x", "a", ADA, 9),
-        ["join", "1", "x", "a", {"user_id": "ada", "user_info": b"{}"}, 9],
+        wire.Join("1", "x", "a", ADA, 9, 5),
+        ["join", "1", "x", "a", {"user_id": "ada", "user_info": b"{}"}, 9, 5],
     ),
-    (wire.Leave("1", "x", "a", None), ["leave", "1", "x", "a", None]),
+    (wire.Leave("1", "x", "a", None, 5), ["leave", "1", "x", "a", None, 5]),
     (wire.HeldBy("1", "x"), ["heldby", "1", "x"]),
     (
-        wire.Restate("1", "x", {"a": Held(2, {"ada": (ADA, 2)})}),
+        wire.Restate("1", "x", {"a": Held(2, {"ada": (ADA, 2)})}, 5),
         [
             "restate",
             "1",
@@ -35,13 +35,14 @@ REQUESTS: list[tuple[wire.Request | wire.Deputize, object]] = [
                     "members": {"ada": [{"user_id": "ada", "user_info": b"{}"}, 2]},
                 }
             },
+            5,
         ],
     ),
-    (wire.Sweep("1", "x", False), ["sweep", "1", "x", False]),
+    (wire.Sweep("1", "x", False, 5), ["sweep", "1", "x", False, 5]),
     (wire.Occupancy("1", "a"), ["occupancy", "1", "a"]),
     (wire.Channels("1", ""), ["channels", "1", ""]),
     (wire.Roll("1", "a"), ["roll", "1", "a"]),
-    (wire.Meter(1, {"1": 5}), ["meter", 1, {"1": 5}]),
+    (wire.Meter(1, {"1": 5}, 5), ["meter", 1, {"1": 5}, 5]),
     (
         wire.Publish("1", [Event("e", "cache-a", "d", "1.2")], 60),
         [

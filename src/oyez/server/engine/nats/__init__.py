@@ -11,6 +11,8 @@ Everything of one node goes over one connection (`link`, `client`).
 """
 
 import asyncio
+import itertools
+import secrets
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -25,7 +27,7 @@ from oyez.server.engine.backplane import Beat, Change, Held, Roll
 from oyez.server.engine.messages import write
 from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.address import Address
-from oyez.server.engine.nats.asking import Asking, Repeat
+from oyez.server.engine.nats.asking import Asking
 from oyez.server.engine.nats.election import Election, Pace
 from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Link, Message
@@ -67,6 +69,7 @@ class NatsBackplane:
         self._lease = lease
         self._limit = limit
         self._election = Election(Pace.within(min(lease, limit)))
+        self._ids = itertools.count(secrets.randbits(60) + 1)  # of requests, nobody else's
         self._link: Link | None = None
         self._asking: Asking | None = None
         self._reign: Reign | None = None
@@ -157,7 +160,7 @@ class NatsBackplane:
         """See `oyez.server.engine.backplane.Backplane.publish`."""
         if any(kind_of(event.channel).cache for event in events):
             request = wire.Publish(app_id, list(events), cache_seconds)
-            await self._asked(request, Repeat.NEVER)
+            await self._asked(request, repeatable=False)
             return
         link = self._connected()
         parts = [(self._subjects.event(app_id, each.channel), write(each)) for each in events]
@@ -189,14 +192,16 @@ class NatsBackplane:
         """See `oyez.server.engine.backplane.Backplane.restate`."""
         changes: list[Change] = []
         for part in _parts(held):
-            changes += await self._ask(wire.Restate(app_id, incarnation, part), list[Change])
+            request = wire.Restate(app_id, incarnation, part, next(self._ids))
+            changes += await self._ask(request, list[Change])
         return changes
 
     async def sweep(
         self, app_id: str, incarnation: str, *, force: bool = False
     ) -> tuple[list[Change], bool]:
         """See `oyez.server.engine.backplane.Backplane.sweep`."""
-        return await self._ask(wire.Sweep(app_id, incarnation, force), tuple[list[Change], bool])
+        request = wire.Sweep(app_id, incarnation, force, next(self._ids))
+        return await self._ask(request, tuple[list[Change], bool])
 
     # Who is where.
 
@@ -209,13 +214,14 @@ class NatsBackplane:
         max_members: int,
     ) -> Joined:
         """See `oyez.server.engine.backplane.Backplane.join`."""
-        request = wire.Join(app_id, incarnation, channel, member, max_members)
-        return await self._ask(request, Joined, Repeat.FORGOTTEN)
+        id = next(self._ids)
+        request = wire.Join(app_id, incarnation, channel, member, max_members, id)
+        return await self._ask(request, Joined)
 
     async def leave(self, app_id: str, incarnation: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.backplane.Backplane.leave`."""
-        request = wire.Leave(app_id, incarnation, channel, user_id)
-        return await self._ask(request, Left, Repeat.FORGOTTEN)
+        request = wire.Leave(app_id, incarnation, channel, user_id, next(self._ids))
+        return await self._ask(request, Left)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.backplane.Backplane.occupancy`."""
@@ -231,22 +237,19 @@ class NatsBackplane:
 
     async def meter(self, day: int, used: Mapping[str, int]) -> dict[str, int]:
         """See `oyez.server.engine.backplane.Backplane.meter`."""
-        request = wire.Meter(day, dict(used))
-        return await self._ask(request, dict[str, int], Repeat.NEVER)
+        return await self._ask(wire.Meter(day, dict(used), next(self._ids)), dict[str, int])
 
-    async def _ask(
-        self, request: wire.Request, kind: type[_Value], repeat: Repeat = Repeat.ALWAYS
-    ) -> _Value:
+    async def _ask(self, request: wire.Request, kind: type[_Value]) -> _Value:
         """The keeper's answer."""
-        answer: _Value = wire.value(await self._asked(request, repeat), kind)
+        answer: _Value = wire.value(await self._asked(request), kind)
         return answer
 
     def _asked(
-        self, request: wire.Request, repeat: Repeat = Repeat.ALWAYS
+        self, request: wire.Request, *, repeatable: bool = True
     ) -> "asyncio.Future[msgspec.Raw]":
         if self._link is None or self._asking is None:
             raise EngineUnavailable("not connected")
-        return self._asking.ask(request, repeat)
+        return self._asking.ask(request, repeatable=repeatable)
 
 
 def _parts(held: Mapping[str, Held]) -> "list[dict[str, Held]]":

@@ -1,12 +1,12 @@
 """Asking the keeper: what is asked in one turn of the event loop travels in one message.
 
-A question that certainly was not done is asked again, of the next keeper if need be: nobody was
-there to hear it. What a keeper has been asked and did not answer before it lost its reign may have
-been done; `Repeat` says whether that matters.
+What certainly was not done, as nobody was there to hear it, is asked again, of the next keeper if
+need be. So is what a keeper has been asked and did not answer before it lost its reign: if that was
+done, a deputy knows of it (`wire`), or all that the keeper knew is gone. Only what it was to
+publish may be on its way.
 """
 
 import asyncio
-import enum
 from collections import deque
 from collections.abc import Callable
 from functools import partial
@@ -20,29 +20,21 @@ from oyez.server.engine.nats import wire
 from oyez.server.engine.nats.link import Link, Message
 from oyez.server.engine.nats.subjects import Subjects
 
-__all__ = ["Asking", "Repeat"]
+__all__ = ["Asking"]
 
 _FRAME = 128  # bytes of a message beside the requests in it, also when it is passed on
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Repeat(enum.Enum):
-    """When a question may be asked of the next keeper, though the last one may have done it."""
-
-    ALWAYS = "always"
-    FORGOTTEN = "forgotten"  # if what the last one knew is gone with it
-    NEVER = "never"
-
-
 class _Asked:
     """One request, and whoever waits for its answer."""
 
-    __slots__ = ("answer", "encoded", "number", "repeat", "sent", "until")
+    __slots__ = ("answer", "encoded", "number", "repeatable", "sent", "until")
 
-    def __init__(self, number: int, encoded: bytes, repeat: Repeat, until: float) -> None:
+    def __init__(self, number: int, encoded: bytes, repeatable: bool, until: float) -> None:
         self.number = number
         self.encoded = encoded
-        self.repeat = repeat
+        self.repeatable = repeatable
         self.until = until
         self.sent = False
         self.answer: asyncio.Future[msgspec.Raw] = asyncio.get_running_loop().create_future()
@@ -83,7 +75,9 @@ class Asking:
         self._limits: deque[_Asked] = deque()  # in the order in which their time is over
         self._timer: asyncio.TimerHandle | None = None
 
-    def ask(self, request: wire.Request, repeat: Repeat) -> "asyncio.Future[msgspec.Raw]":
+    def ask(
+        self, request: wire.Request, *, repeatable: bool = True
+    ) -> "asyncio.Future[msgspec.Raw]":
         """The answer, still encoded.
 
         Raises:
@@ -93,7 +87,7 @@ class Asking:
         """
         loop = asyncio.get_running_loop()
         self._numbers += 1
-        asked = _Asked(self._numbers, _encode(request), repeat, loop.time() + self._limit)
+        asked = _Asked(self._numbers, _encode(request), repeatable, loop.time() + self._limit)
         if not self._link.up:
             _fail(asked, EngineUnavailable("not connected"))
         elif len(asked.encoded) + _FRAME > self._link.largest:
@@ -106,21 +100,15 @@ class Asking:
                 self._timer = loop.call_at(asked.until, self._expire)
         return asked.answer
 
-    def use(self, term: int, since: int) -> None:
-        """Whom to ask from now on, also what others have not answered.
-
-        Args:
-            since: the term in which a keeper began with nothing (`wire.Entry`).
-        """
+    def use(self, term: int) -> None:
+        """Whom to ask from now on, also what others have not answered."""
         if term < self._term:
             return
         for batch in tuple(self._under_way.values()):
             if batch.term < term:
                 self._forget(batch)
-                forgotten = batch.term < since
-                repeated = (Repeat.ALWAYS, Repeat.FORGOTTEN) if forgotten else (Repeat.ALWAYS,)
                 for asked in batch.asked:
-                    if asked.repeat not in repeated:
+                    if not asked.repeatable:
                         _fail(asked, OutcomeUnknown("the keeper has changed"))
                 self._put_back(batch.asked)
         self._term = term

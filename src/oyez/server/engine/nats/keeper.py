@@ -157,6 +157,7 @@ class Keeper:
     def _answer(self, request: wire.Request | wire.Deputize) -> wire.Answer:
         if isinstance(request, wire.Deputize):
             return self._deputize(request)
+        again = self._store.has_done(request)
         try:
             value = self._store.do(request, self._clock())
         except Stale:
@@ -166,7 +167,8 @@ class Keeper:
         if isinstance(request, wire.Publish):
             self._keep(request.app_id, value)
             return _NOTHING
-        if isinstance(request, _CHANGING) or (isinstance(request, wire.Beat) and request.register):
+        registers = isinstance(request, wire.Beat) and request.register
+        if (isinstance(request, _CHANGING) and not again) or registers:
             self._changes.append(request)
         return wire.Answer("done", msgspec.Raw(_encode(value)))
 

@@ -101,7 +101,7 @@ class Reign:
             log.warning("announcement of a keeper refused", error=str(error))
             return
         if self._election.announced(entry, time.monotonic()):
-            self._asking.use(entry.term, entry.since)
+            self._asking.use(entry.term)
             self._deputy.announced(entry)
 
     async def _look(self) -> float:
@@ -121,7 +121,7 @@ class Reign:
             step = Step.CLAIM if answer.nobody else Step.FOLLOW
         if step is Step.CLAIM:
             return await self._claim()
-        self._asking.use(election.term, election.since)
+        self._asking.use(election.term)
         if entry is not None and entry.term == election.term:
             self._deputy.announced(entry)
         return max(election.patience(time.monotonic()), 0.001)
@@ -199,7 +199,7 @@ class Reign:
             log.warning("another node is the keeper", term=entry.term)
             self._end()
             if self._election.looked(entry, place, time.monotonic()) is Step.FOLLOW:
-                self._asking.use(entry.term, entry.since)
+                self._asking.use(entry.term)
             return self._election.glance()
         self._election.place = place
         return 0.0

@@ -17,6 +17,7 @@ from oyez.server.engine.nats.record import Record, RecordState
 __all__ = ["Store", "StoreState"]
 
 _METERED: Final = 3  # days whose usage is kept
+_REMEMBERED: Final = 10_000  # answers, for those who ask again because they did not get them
 _MISSES: Final = 100_000  # cache channels of which it is remembered that they have nothing
 
 
@@ -47,15 +48,30 @@ class Store:
         self._number = number
         self._tell = tell
         self._records: dict[str, Record] = {}
+        self._done: dict[int, Any] = {}  # answers to the last requests, by their id
         # With when it expires; None where it is known that there is nothing.
         self._cache: dict[tuple[str, str], tuple[Cached | None, float]] = {}
 
     def do(self, request: wire.Request, now: float) -> Any:
-        """What a request asks for.
+        """What a request asks for, once.
 
         Raises:
             Stale, ChannelFull: as the backplane promises.
         """
+        id = _id(request)
+        if not id:
+            return self._do(request, now)
+        if id not in self._done:
+            self._done[id] = self._do(request, now)
+            if len(self._done) > _REMEMBERED:
+                del self._done[next(iter(self._done))]
+        return self._done[id]
+
+    def has_done(self, request: wire.Request) -> bool:
+        """Whether `do` would do nothing any more."""
+        return _id(request) in self._done
+
+    def _do(self, request: wire.Request, now: float) -> Any:
         match request:
             case wire.Meter(day, used):
                 return self.meter(day, used)
@@ -174,3 +190,8 @@ class Store:
     def tidy(self, now: float) -> None:
         """Forget what has expired, and what was looked for in vain."""
         self._cache = {topic: found for topic, found in self._cache.items() if found[1] > now}
+
+
+def _id(request: wire.Request) -> int:
+    id: int = getattr(request, "id", 0)
+    return id

@@ -55,7 +55,9 @@ _MARK: Final = bytes((VERSION,))
 
 
 class _Request(msgspec.Struct, array_like=True, frozen=True, tag=str.lower):
-    pass
+    """What is asked. Requests that change something have an ``id``, by which they are done once
+    though they may be asked again of the next keeper; 0 for those that will not be.
+    """
 
 
 class Beat(_Request, frozen=True):
@@ -70,6 +72,7 @@ class Join(_Request, frozen=True):
     channel: str
     member: Member | None
     max_members: int
+    id: int = 0
 
 
 class Leave(_Request, frozen=True):
@@ -77,6 +80,7 @@ class Leave(_Request, frozen=True):
     incarnation: str
     channel: str
     user_id: str | None
+    id: int = 0
 
 
 class HeldBy(_Request, frozen=True):
@@ -88,12 +92,14 @@ class Restate(_Request, frozen=True):
     app_id: str
     incarnation: str
     held: dict[str, Held]
+    id: int = 0
 
 
 class Sweep(_Request, frozen=True):
     app_id: str
     incarnation: str
     force: bool
+    id: int = 0
 
 
 class Occupancy(_Request, frozen=True):
@@ -114,6 +120,7 @@ class Roll(_Request, frozen=True):
 class Meter(_Request, frozen=True):
     day: int
     used: dict[str, int]
+    id: int = 0
 
 
 class Publish(_Request, frozen=True):
