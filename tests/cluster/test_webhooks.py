@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import RunningServer
+from tests.nats_server import NatsServer
 from tests.operation.clients import accepted, call, metrics
 from tests.redis_server import RedisServer, until
 from tests.webhooks.conftest import endpoint
@@ -125,8 +126,8 @@ def test_any_node_shows_and_retries_what_has_died(
             until(lambda server=server, name=name: metrics(server)[name] == 0)  # type: ignore[misc]
 
 
-def test_redis_without_its_data_ends_nothing_that_is_there(
-    node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
+def test_a_broker_without_its_data_ends_nothing_that_is_there(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver], broker: RedisServer | NatsServer
 ) -> None:
     receiver = receivers()
     one, two = node_with_webhooks(receiver), node_with_webhooks(receiver)
@@ -134,16 +135,16 @@ def test_redis_without_its_data_ends_nothing_that_is_there(
         ada.join(one, "presence-a", "ada")
         bob.join(two, "presence-b", "bob")
         receiver.wait_until(lambda: len(receiver.events()) == 4)
-        redis.stop()
-        redis.start()
+        forget(broker)
+        broker.start()
         until(lambda: len(call(one, "GET", "/channels").json()["channels"]) == 2)
     receiver.wait_until(lambda: len(receiver.events()) == 8, seconds=30)
     for channel in ("presence-a", "presence-b"):
         assert receiver.names(channel) == LIFE
 
 
-def test_all_nodes_die_and_redis_forgets_everything(
-    node_with_webhooks: Start, receivers: Callable[..., Receiver], redis: RedisServer
+def test_all_nodes_die_and_the_broker_forgets_everything(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver], broker: RedisServer | NatsServer
 ) -> None:
     receiver = receivers()
     one, two = node_with_webhooks(receiver), node_with_webhooks(receiver)
@@ -151,10 +152,10 @@ def test_all_nodes_die_and_redis_forgets_everything(
         ada.join(one, "presence-a", "ada")
         bob.join(two, "presence-b", "bob")
         receiver.wait_for(4)
-        redis.stop()
+        forget(broker)
         for server in (one, two):
             server.stop(signal.SIGKILL)
-    redis.start()
+    broker.start()
     again = node_with_webhooks(receiver)
     for channel in ("presence-a", "presence-b"):
         receiver.wait_until(lambda channel=channel: len(told(receiver, channel)) >= 4, seconds=40)  # type: ignore[misc]
@@ -163,3 +164,10 @@ def test_all_nodes_die_and_redis_forgets_everything(
         ada.join(again, "presence-a", "ada")
         receiver.wait_until(lambda: len(told(receiver, "presence-a")) == 6)
         assert told(receiver, "presence-a") == LIFE + LIFE[:2]
+
+
+def forget(broker: RedisServer | NatsServer) -> None:
+    """End it, and with it what it kept."""
+    broker.stop()
+    if isinstance(broker, NatsServer):
+        broker.wipe()

@@ -336,12 +336,18 @@ class ClusterEngine:
             self._start(self._settle(lease))
 
     async def _settle(self, lease: Lease) -> None:
-        try:
-            rebuilt = await lease.settle()
-        except EngineUnavailable as error:
-            self._lost(str(error))
-        else:
-            self._knowledge.doubt(restating=rebuilt)
+        """Until it has worked, or the backplane says that the broker is away."""
+        while True:
+            try:
+                rebuilt = await lease.settle()
+            except EngineUnavailable as error:
+                if self.away:
+                    return
+                log.warning("subscriptions not restated yet", error=str(error))
+            else:
+                self._knowledge.doubt(restating=rebuilt)
+                return
+            await asyncio.sleep(_FIRST_PAUSE * random.uniform(5, 10))  # noqa: S311 - jitter
 
     # Signs of life, ours and others'.
 
@@ -355,7 +361,8 @@ class ClusterEngine:
                 await asyncio.gather(*(self._beat(app_id) for app_id in self._all_apps()))
                 await self._knowledge.audit()
             except EngineUnavailable as error:
-                self._lost(str(error))
+                if not self.away:
+                    log.warning("no heartbeat", error=str(error))
 
     def _all_apps(self) -> set[str]:
         return {*self._apps(), *self._leases}
