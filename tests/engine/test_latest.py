@@ -40,6 +40,13 @@ def test_what_was_lost_is_told_when_the_store_says_so(latest: Latest) -> None:
     assert latest.news("1", subscription_count("news", 4, 20)) == []
 
 
+def test_what_the_store_has_said_is_not_told_again(latest: Latest) -> None:
+    offline = watchlist_change("ada", online=False, sequence=7)
+    latest.expect("1", offline.channel)
+    assert len(latest.correct("1", watchlist_change("ada", online=False), 7)) == 1
+    assert latest.news("1", offline) == []
+
+
 def test_an_answer_that_is_older_than_an_event_undoes_nothing(latest: Latest) -> None:
     latest.news("1", subscription_count("news", 3, 12))
     assert latest.correct("1", subscription_count("news", 2), 11) == []

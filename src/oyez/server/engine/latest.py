@@ -68,7 +68,10 @@ class Latest:
         """What to deliver when an event has arrived: nothing if it was overtaken."""
         if event.name not in _NAMES or not event.sequence:
             return [event]
-        return self._tell((app_id, event.channel), event, event.sequence)
+        topic = (app_id, event.channel)
+        if event.sequence == self._told.get(topic, (0, ""))[0]:
+            return []  # the store was quicker to say so
+        return self._tell(topic, event, event.sequence)
 
     def correct(self, app_id: str, event: Event, revision: int) -> list[Event]:
         """What to deliver now that the store has said how things are."""
