@@ -7,7 +7,7 @@ WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY src src
 RUN python -m venv /opt/oyez \
-    && /opt/oyez/bin/pip install --no-cache-dir '.[server,redis,nats,fast]'
+    && /opt/oyez/bin/pip install --no-cache-dir '.[server,redis,nats,postgresql,fast]'
 
 FROM python:${PYTHON}-slim
 RUN useradd --system --uid 10001 --home-dir /var/lib/oyez --create-home oyez

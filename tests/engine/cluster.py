@@ -380,6 +380,22 @@ class ClusterContract:
         await one.engine.publish("1", [Event("e", "news", "back")])
         await eventually(lambda: two.named("e") == ["back"])
 
+    async def test_who_left_during_a_cut_is_counted_out(self, nodes: list[ClusterNode]) -> None:
+        one, two = nodes
+        await one.enter("presence-a", ADA)
+        await one.enter("presence-a", EVE)
+        await one.join("news")
+        await two.enter("presence-a", BOB)
+        assert isinstance(one.engine, ClusterEngine)
+        one.engine._lost("cut")  # as a backplane says, while the store has all that it had
+        for channel, user_id in (("presence-a", "ada"), ("news", None)):
+            with pytest.raises(EngineUnavailable):
+                await one.leave(channel, user_id)
+
+        await eventually(lambda: two.named(REMOVED) == ['{"user_id":"ada"}'])
+        assert await two.engine.channels("1", "") == {"presence-a": Occupancy(2, 2)}
+        assert await two.engine.members("1", "presence-a") == (EVE, BOB)
+
     async def test_a_count_that_nobody_could_tell_is_told_all_the_same(
         self, nodes: list[ClusterNode]
     ) -> None:

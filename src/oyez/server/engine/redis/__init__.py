@@ -322,8 +322,10 @@ class RedisBackplane:
         return f"{{{self._prefix}:{app_id}:{channel}}}:cache"
 
 
-def _by_text(rows: Mapping[bytes, bytes]) -> dict[str, bytes]:
-    return {name.decode(): value for name, value in rows.items()}
+def _by_text(rows: Mapping[bytes, bytes] | list[bytes]) -> dict[str, bytes]:
+    """A hash; redis-py makes it a mapping, but a `Lane` only has that do it in a cluster."""
+    pairs = zip(rows[::2], rows[1::2], strict=True) if isinstance(rows, list) else rows.items()
+    return {name.decode(): value for name, value in pairs}
 
 
 def _members(rows: Sequence[bytes]) -> tuple[Member, ...]:
