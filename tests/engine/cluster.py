@@ -23,7 +23,7 @@ from oyez.protocol.messages import (
     watchlist_change,
 )
 from oyez.server.engine import ChannelFull, EngineUnavailable, Joined, Left, Occupancy
-from oyez.server.engine.backplane import Backplane, Beat
+from oyez.server.engine.backplane import Backplane, Beat, Change
 from oyez.server.engine.cluster import ClusterEngine, Timing
 from tests.engine.contract import ADA, BOB, EVE, EngineNode, eventually
 
@@ -318,6 +318,29 @@ class ClusterContract:
         assert ("presence-a", Joined(False, 2, added=True), ADA) in paused.back
         assert await paused.leave("presence-a", "ada") == Left(False, 1, removed=True)
         assert await paused.leave("news") == Left(vacated=True)
+
+    async def test_who_leaves_while_being_restated_has_come_and_gone(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        paused, other = nodes
+        await other.enter("presence-a", BOB)
+        await paused.enter("presence-a", ADA)
+        resume, restate = paused.pause(), paused.backplane.restate
+        await eventually(lambda: other.named(REMOVED) == ['{"user_id":"ada"}'])
+
+        async def meanwhile(*arguments: Any) -> list[Change]:
+            changes: list[Change] = await restate(*arguments)
+            paused.backplane.restate = restate
+            with pytest.raises(EngineUnavailable):
+                await paused.leave("presence-a", "ada")
+            return changes
+
+        paused.backplane.restate = meanwhile
+        resume()
+        await eventually(lambda: len(other.named(REMOVED)) == 2)
+        await eventually(lambda: [each[2] for each in paused.gone] == ["ada"])
+        assert [each[2] for each in paused.back] == [ADA]
+        assert await other.engine.members("1", "presence-a") == (BOB,)
 
     async def test_a_node_that_was_counted_out_notices_when_it_joins(
         self, nodes: list[ClusterNode]

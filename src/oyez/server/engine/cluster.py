@@ -344,6 +344,8 @@ class ClusterEngine:
                 if self.away:
                     return
                 log.warning("subscriptions not restated yet", error=str(error))
+            except Exception:
+                log.exception("bug while restating", app_id=lease.app_id)
             else:
                 self._knowledge.doubt(restating=rebuilt)
                 return

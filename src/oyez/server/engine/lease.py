@@ -155,9 +155,11 @@ class Lease:
             )
         channels = iter(differing.items())
         while chunk := dict(itertools.islice(channels, _CHUNK)):
+            members = {channel: _members(held) for channel, held in chunk.items()}  # as stated
             changes = await self._backplane.restate(self.app_id, self.incarnation, chunk)
             if not rebuilt:  # otherwise nobody was told that they were gone
-                self._tell(changes, chunk)
+                for change in changes:
+                    self._report(self.app_id, change, members[change.channel])
         return rebuilt
 
     async def _register(self) -> Standing:
@@ -169,11 +171,6 @@ class Lease:
         await self._backplane.beat(self.app_id, self.incarnation, register=True)
         return Standing.SWEPT
 
-    def _tell(self, changes: list[Change], held: Mapping[str, Held]) -> None:
-        for change in changes:
-            members = held[change.channel].members.values()
-            self._report(self.app_id, change, {each.user_id: each for each, _ in members})
-
     def _begin(self) -> None:
         self._busy += 1
         self._idle.clear()
@@ -182,3 +179,7 @@ class Lease:
         self._busy -= 1
         if not self._busy:
             self._idle.set()
+
+
+def _members(held: Held) -> dict[str, Member]:
+    return {user_id: member for user_id, (member, _) in held.members.items()}
