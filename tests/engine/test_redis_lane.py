@@ -61,23 +61,14 @@ async def test_an_error_of_the_server_is_an_answer(place: Place) -> None:
     assert place.lost == []
 
 
-async def test_what_is_asked_while_a_failure_is_put_away_is_answered(place: Place) -> None:
-    """Whoever is told of the failure may ask at once, as `ClusterEngine` does."""
-    assert await place.lane.ask("SET", "n", 1) == b"OK"
-    asked: list[asyncio.Task[object]] = []
+async def test_what_was_asked_in_the_moment_of_closing_is_refused(place: Place) -> None:
+    asked = asyncio.create_task(place.lane.ask("PING"))
+    await asyncio.sleep(0)  # it waits by now, and nothing was sent
+    await place.lane.close()
 
-    def lost(reason: str) -> None:
-        asked.append(asyncio.create_task(place.lane.ask("GET", "n")))
-
-    place.lane._lost = lost
-    place.server.pause()
-    with pytest.raises(OutcomeUnknown):
-        await place.lane.ask("INCR", "n")
-    place.server.resume()
-
-    async with asyncio.timeout(5):
-        assert await asked[0] in (b"1", b"2")
-        assert await place.lane.ask("PING") == b"PONG"
+    async with asyncio.timeout(1):
+        with pytest.raises(EngineUnavailable, match="closed"):
+            await asked
 
 
 async def test_a_server_that_is_not_there_has_done_nothing(place: Place) -> None:

@@ -87,7 +87,14 @@ class Lane:
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
+        self._refuse("closed")  # what was asked in this turn, when nothing had begun yet
         await self._hang_up()
+
+    def _refuse(self, reason: str) -> None:
+        """What waits has not been sent."""
+        for _, future in self._waiting:
+            _fail(future, NoConnection(reason))
+        self._waiting.clear()
 
     async def _hang_up(self) -> None:
         """What may still be answered on the connection is nobody's."""
@@ -118,9 +125,7 @@ class Lane:
             said = _said(error)
             for _, future in batch:
                 _fail(future, _Unanswered(said))
-            for _, future in self._waiting:
-                _fail(future, NoConnection(said))
-            self._waiting.clear()
+            self._refuse(said)
             self._running = None  # before anything waits: what comes in meanwhile begins anew
             if not isinstance(error, asyncio.CancelledError):
                 self._lost(said)
