@@ -71,8 +71,10 @@ ALLOWED: dict[str, set[str]] = {
     "server.engine.memory": ENGINE,
     "server.engine.nats": ENGINE | {"server.engine.nats"},
     "server.engine.redis": ENGINE | {"server.engine.redis"},
+    "server.siblings": {"server.http_reader", "server.http_response"},
     "server.fallback": {
         "protocol",
+        "server.siblings",
         "server.deadlines",
         "server.frames",
         "server.gate",
@@ -159,6 +161,7 @@ LIBRARIES: dict[str, set[str]] = {
         "server.fallback",
         "server.gate",
         "server.logs",
+        "server.siblings",
         "server.webhooks",
         "testing.receiver",
     },

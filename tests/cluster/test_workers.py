@@ -5,11 +5,13 @@ import signal
 import time
 from collections.abc import Callable
 
+import httpx2
 import psutil
 import pytest
 
 from tests.conftest import RunningServer
 from tests.operation.clients import Client, accepted, publish
+from tests.operation.test_fallbacks import Fallback, events, subscribe
 
 COUNT = 3
 
@@ -100,3 +102,25 @@ def test_they_do_not_outlive_their_supervisor(server: RunningServer) -> None:
     os.kill(server.pid, signal.SIGKILL)
 
     eventually(lambda: not any(each.is_running() for each in processes))
+
+
+def test_a_session_over_http_is_found_whichever_worker_its_requests_reach(
+    server: RunningServer,
+) -> None:
+    for number in range(8):
+        with Fallback(server, f"worker{number}") as client:
+            client.http = httpx2.Client(
+                trust_env=False, timeout=20, headers={"Connection": "close"}
+            )
+            with client.stream() as lines:
+                assert next(lines) == "o"
+                assert events(next(lines)) == ["pusher:connection_established"]
+                client.send(subscribe("news"))
+                assert "pusher_internal:subscription_succeeded" in events(next(lines))
+                publish(server, "news", "hello")
+                while "e" not in events(next(lines)):
+                    pass
+            client.send({"event": "pusher:ping"})
+            assert "pusher:pong" in events(client.poll()[-1])
+    with Fallback(server, "unknown1") as stranger:
+        stranger.send({"event": "pusher:ping"}, status=404)

@@ -100,7 +100,7 @@ class Api:
         engine: Engine,
         metering: Metering,
         node: Ready,
-        fallbacks: Callable[[Request], Response | None],
+        fallbacks: Callable[[Request], Response | Awaitable[Response] | None],
         *,
         prefix: str = "",
         cors_origins: Iterable[str] = (),
@@ -128,7 +128,7 @@ class Api:
         """Answer any request; never raises."""
         try:
             found = self._find(request)
-            response = found if isinstance(found, Response) else await found[0](found[1])
+            response = found if isinstance(found, Response) else await found
         except RequestError as error:
             response = self._refused(request, error)
         except EngineUnavailable as error:
@@ -139,8 +139,8 @@ class Api:
             response = error_response(500, "Internal server error")
         return self._with_cors(request, response) if self._origins else response
 
-    def _find(self, request: Request) -> Response | tuple[Handler, Call]:
-        """Who answers a request, and the call as it was verified; or the answer itself."""
+    def _find(self, request: Request) -> Response | Awaitable[Response]:
+        """The answer to a request, or what makes it once the call is verified."""
         if request.method == b"OPTIONS":
             return self._outside(request)
         target = self._routes.find(request.path)
@@ -161,7 +161,7 @@ class Api:
         most = app.limits.http_request_body
         if len(request.body) > most:
             raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
-        return self._handlers[call], Call(app, query, request.body, name)
+        return self._handlers[call](Call(app, query, request.body, name))
 
     def _find_app(self, app_id: str | None, query: bytes) -> App:
         if app_id is None:
@@ -174,7 +174,7 @@ class Api:
             raise NotFound(f"App {app_id[:40]} not found")
         return found
 
-    def _outside(self, request: Request) -> Response:
+    def _outside(self, request: Request) -> Response | Awaitable[Response]:
         """What is not signed: fallback transports, preflights, health."""
         path = self._routes.bare(request.path)
         if path.startswith((b"/app/", b"/pusher/")):

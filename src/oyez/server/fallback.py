@@ -2,13 +2,14 @@
 
 ``xhr_streaming`` and ``xhr`` (polling) carry messages to the client, ``xhr_send`` carries them
 back, in the framing of SockJS (spec ``websocket-protocol.md`` 13). To a session this is a socket
-like any other: ready WebSocket frames are taken apart again and sent as lines. A session lives on
-one node.
+like any other: ready WebSocket frames are taken apart again and sent as lines. A session lives in
+one process; workers of one machine pass requests on to it (`siblings`).
 """
 
 import asyncio
 import re
 from collections import deque
+from collections.abc import Awaitable
 
 import msgspec
 
@@ -19,6 +20,7 @@ from oyez.server.frames import Opcode, read_close, split_frames
 from oyez.server.gate import Dismissed, Gate, Guest
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response, StreamOutput
+from oyez.server.siblings import Siblings
 from oyez.server.websocket import Listener
 
 __all__ = ["Fallbacks"]
@@ -50,21 +52,47 @@ class Fallbacks:
     Args:
         prefix: path before ``/app/`` or ``/pusher/app/`` to strip.
         send_buffer: most bytes waiting for one client.
+        siblings: the other workers, in one of which a session may live.
     """
 
-    def __init__(self, gate: Gate, deadlines: Deadlines, *, prefix: str, send_buffer: int) -> None:
+    def __init__(
+        self,
+        gate: Gate,
+        deadlines: Deadlines,
+        *,
+        prefix: str,
+        send_buffer: int,
+        siblings: Siblings | None = None,
+    ) -> None:
         self.gate = gate
         self.deadlines = deadlines
         self.send_buffer = send_buffer
         self._prefix = prefix
+        self._siblings = siblings
         self._sockets: dict[tuple[str, str], FallbackSocket] = {}
 
-    def handle(self, request: Request) -> Response | None:
+    def handle(self, request: Request) -> Response | Awaitable[Response] | None:
         """Answer a request of a fallback transport; None if it is none."""
-        path = request.path.decode("latin-1").removeprefix(self._prefix)
-        found = _PATH.fullmatch(path)
+        found = self._match(request)
         if found is None:
             return None
+        _, name, kind = found.groups()
+        siblings = self._siblings
+        if siblings is None or siblings.is_here(name) or request.method != b"POST":
+            return self._answer(request, found)
+        if kind == "xhr_send":
+            return _passed_on(siblings, request, name)
+        return Response(200, headers=_STREAM, stream=siblings.stream_of(request, name))
+
+    def answer(self, request: Request) -> Response:
+        """Answer a request that a sibling has passed on."""
+        found = self._match(request)
+        return self._answer(request, found) if found else _error(404, "No such session")
+
+    def _match(self, request: Request) -> re.Match[str] | None:
+        return _PATH.fullmatch(request.path.decode("latin-1").removeprefix(self._prefix))
+
+    def _answer(self, request: Request, found: re.Match[str]) -> Response:
         app_path, name, kind = found.groups()
         if request.method == b"OPTIONS":
             return Response(204, headers=_PREFLIGHT)
@@ -336,6 +364,14 @@ class _Receiver:
 
     def resumed(self) -> None:
         self._socket.flush()
+
+
+async def _passed_on(siblings: Siblings, request: Request, session: str) -> Response:
+    try:
+        status, body = await siblings.answer_of(request, session)
+    except OSError:
+        return _error(503, "The worker of this session is not there")
+    return Response(status, body, headers=_CORS)
 
 
 def _characters(data: bytes) -> int:

@@ -32,6 +32,7 @@ from oyez.server.hub import Hub, Socket
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
 from oyez.server.session import Services
+from oyez.server.siblings import Siblings
 from oyez.server.tls import load_tls, renew_tls
 from oyez.server.welcome import welcome_pages
 
@@ -53,16 +54,16 @@ class Node:
     """The parts of one node and their life.
 
     Args:
-        shares_port: other processes of this machine listen at the same port.
+        siblings: other workers of this machine, which listen at the same port.
 
     Attributes:
         port: the port that is listened on, known once started.
         admin_port: likewise.
     """
 
-    def __init__(self, settings: Settings, *, shares_port: bool = False) -> None:
+    def __init__(self, settings: Settings, siblings: Siblings | None = None) -> None:
         self.settings = settings
-        self._shares_port = shares_port
+        self._siblings = siblings
         self._serving = False
         self.port = settings.port
         self.admin_port = settings.admin_port
@@ -80,6 +81,13 @@ class Node:
         self._sharing: asyncio.Task[None] | None = None
         self._tls = load_tls(settings) if settings.tls_certificate else None
         self._gate = self._build_gate()
+        self._fallbacks = Fallbacks(
+            self._gate,
+            self._deadlines,
+            prefix=settings.path_prefix,
+            send_buffer=settings.limits.send_buffer,
+            siblings=siblings,
+        )
         self._http = self._build_http()
 
     @property
@@ -149,18 +157,12 @@ class Node:
 
     def _build_http(self) -> HttpServer:
         settings, limits = self.settings, self.settings.limits
-        fallbacks = Fallbacks(
-            self._gate,
-            self._deadlines,
-            prefix=settings.path_prefix,
-            send_buffer=limits.send_buffer,
-        )
         api = Api(
             self.apps,
             self.engine,
             self.metering,
             self,
-            fallbacks.handle,
+            self._fallbacks.handle,
             prefix=settings.path_prefix,
             cors_origins=settings.cors_origins,
         )
@@ -193,6 +195,8 @@ class Node:
             await stack.enter_async_context(self.engine)
             ticking = asyncio.create_task(self._tick())
             stack.callback(ticking.cancel)
+            if self._siblings is not None:
+                await stack.enter_async_context(self._siblings.listening(self._fallbacks.answer))
             listener = await self._listen()
             stack.callback(listener.close)
             admin = AdminServer(admin_app(self.metrics, self, self._pages()))
@@ -238,7 +242,7 @@ class Node:
             (settings.host, settings.port),
             family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
             backlog=settings.backlog,
-            reuse_port=self._shares_port,
+            reuse_port=self._siblings is not None,
         )
         self.port = listening.getsockname()[1]
         loop = asyncio.get_running_loop()

@@ -10,16 +10,19 @@ import multiprocessing
 import os
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 
 import structlog
 
 from oyez.server import logs
 from oyez.server.config import Settings
 from oyez.server.node import Node, serve
+from oyez.server.siblings import Siblings
 
 __all__ = ["Workers", "how_many"]
 
@@ -56,6 +59,7 @@ class Workers:
         self._count = count
         self._loop_factory = loop_factory
         self._reserved = _reserve(settings)
+        self._doors = tempfile.TemporaryDirectory(prefix="oyez-")  # only this user may enter it
         self.port: int = self._reserved.getsockname()[1]
         self.admin_ports: dict[int, int] = {}
         self._workers: dict[int, _Worker] = {}
@@ -84,6 +88,7 @@ class Workers:
         finally:
             await asyncio.gather(*(each.end() for each in self._workers.values()))
             self._reserved.close()
+            self._doors.cleanup()
             log.info("all workers stopped")
 
     def _stop(self) -> None:
@@ -101,7 +106,8 @@ class Workers:
         pause, first = _FIRST_PAUSE, True
         while not self._stopping.is_set():
             began = time.monotonic()
-            worker = _Worker(self._settings, number, self.port, self._loop_factory)
+            siblings = Siblings(Path(self._doors.name), number, self._count)
+            worker = _Worker(self._settings, siblings, number, self.port, self._loop_factory)
             self._workers[number] = worker
             admin_port = await worker.listening()
             if admin_port is not None:
@@ -131,7 +137,12 @@ class _Worker:
     """One process, as the supervisor sees it."""
 
     def __init__(
-        self, settings: Settings, number: int, port: int, loop_factory: LoopFactory | None
+        self,
+        settings: Settings,
+        siblings: Siblings,
+        number: int,
+        port: int,
+        loop_factory: LoopFactory | None,
     ) -> None:
         ours, theirs = _spawn.Pipe()
         self._pipe: Connection[int, int] = ours
@@ -139,7 +150,7 @@ class _Worker:
         given = {**dict(settings), "port": port, "admin_port": admin_port}
         own = Settings.model_construct(**given)  # a class that another process can find
         self._process: BaseProcess = _spawn.Process(
-            target=_work, args=(own, theirs, loop_factory), name=f"oyez worker {number}"
+            target=_work, args=(own, siblings, theirs, loop_factory), name=f"oyez worker {number}"
         )
         self._process.start()
         theirs.close()
@@ -205,12 +216,15 @@ def _reserve(settings: Settings) -> socket.socket:
 
 
 def _work(
-    settings: Settings, supervisor: "Connection[int, int]", loop_factory: LoopFactory | None
+    settings: Settings,
+    siblings: Siblings,
+    supervisor: "Connection[int, int]",
+    loop_factory: LoopFactory | None,
 ) -> None:
     """What a worker process does."""
     os.setpgid(0, 0)  # Ctrl-C is for the supervisor, which passes it on once
     logs.configure(settings.log_format, settings.log_level)
-    node = Node(settings, shares_port=True)
+    node = Node(settings, siblings)
 
     async def run() -> None:
         loop = asyncio.get_running_loop()
