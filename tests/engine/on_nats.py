@@ -1,11 +1,8 @@
 """Nodes over a real NATS server."""
 
 from oyez.server.engine.nats import NatsBackplane
-from tests.engine.cluster import (
-    ClusterNode,
-    Deployment,
-)
 from tests.engine.contract import eventually
+from tests.engine.deployment import ClusterNode, Deployment
 from tests.nats_server import (
     SUBJECTS,
     NatsServer,

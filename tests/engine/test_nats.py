@@ -12,13 +12,9 @@ from oyez.protocol.events import Event
 from oyez.server.engine import EngineUnavailable, Occupancy, OutcomeUnknown
 from oyez.server.engine.backplane import Held
 from oyez.server.engine.nats import NatsBackplane
-from tests.engine.cluster import (
-    LEASE,
-    LIMIT,
-    ClusterContract,
-    ClusterNode,
-)
+from tests.engine.cluster import ClusterContract
 from tests.engine.contract import EngineContract, eventually
+from tests.engine.deployment import LEASE, LIMIT, ClusterNode
 from tests.engine.on_nats import OnNats
 from tests.nats_server import (
     NatsServer,

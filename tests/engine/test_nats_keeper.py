@@ -10,12 +10,9 @@ from oyez.protocol.events import Event
 from oyez.server.engine import EngineUnavailable, Left, Occupancy, OutcomeUnknown
 from oyez.server.engine.nats import deputy, wire
 from oyez.server.engine.nats.link import Message
-from tests.engine.cluster import (
-    LEASE,
-    REMOVED,
-    ClusterNode,
-)
+from tests.engine.cluster import REMOVED
 from tests.engine.contract import ADA, BOB, eventually
+from tests.engine.deployment import LEASE, ClusterNode
 from tests.engine.on_nats import OnNats, is_keeper
 from tests.nats_server import (
     SUBJECTS,

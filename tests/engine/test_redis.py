@@ -11,8 +11,9 @@ from redis.asyncio.cluster import RedisCluster
 from oyez.protocol.events import Event
 from oyez.server.engine import EngineUnavailable
 from oyez.server.engine.redis import RedisBackplane
-from tests.engine.cluster import REMOVED, ClusterContract, ClusterNode, Deployment
+from tests.engine.cluster import REMOVED, ClusterContract
 from tests.engine.contract import ADA, BOB, EngineContract, eventually
+from tests.engine.deployment import ClusterNode, Deployment
 from tests.redis_server import (
     RedisServer,
     Watched,
