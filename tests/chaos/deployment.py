@@ -1,4 +1,4 @@
-"""Three nodes, one engine, a proxy between each of them, and a receiver of their webhooks."""
+"""Three nodes, one engine, proxies before and behind each node, a receiver of their webhooks."""
 
 import asyncio
 import random
@@ -29,6 +29,7 @@ class Deployment:
 
     Attributes:
         links: the proxy between each node and the engine.
+        doors: the proxy between each node and its clients.
         unreliable: whether the receiver of webhooks is in trouble itself at times.
         webhooks: whether there are any.
         apis: an API client for each node, which does not repeat anything.
@@ -40,6 +41,7 @@ class Deployment:
         self.app = App()
         self.broker: Broker = open_broker(engine, directory)
         self.links: list[FaultProxy] = []
+        self.doors: list[FaultProxy] = []
         self.nodes: list[NodeProcess] = []
         self.apis: list[AsyncClient] = []
         self.unreliable = True
@@ -80,6 +82,7 @@ class Deployment:
         settings = self.app.settings(self.broker.url(link.port), webhooks, data, outbox)
         node = NodeProcess(number, self._directory, settings)
         self._stack.push_async_callback(node.kill)
+        door = await self._stack.enter_async_context(FaultProxy(node.port))
         api = AsyncClient(
             self.app.id,
             self.app.key,
@@ -92,6 +95,7 @@ class Deployment:
         )
         self._stack.push_async_callback(api.aclose)
         self.links.append(link)
+        self.doors.append(door)
         self.nodes.append(node)
         self.apis.append(api)
 

@@ -63,7 +63,7 @@ async def run(
     history, began = verdict.history, asyncio.get_running_loop().time()
     async with Deployment(engine, directory, history, began, webhooks=webhooks) as deployment:
         around = Surroundings(
-            tuple(node.address for node in deployment.nodes),
+            tuple(f"127.0.0.1:{door.port}" for door in deployment.doors),
             deployment.app.key,
             deployment.apis[0],
             history,

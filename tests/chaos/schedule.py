@@ -4,23 +4,23 @@ Pure: a plan is a list of values. `storm` carries it out.
 """
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
-__all__ = ["ENGINE_FAULTS", "Fault", "Kind", "plan"]
+__all__ = ["ENGINE_FAULTS", "LINK_FAULTS", "Fault", "Kind", "plan"]
 
 
 class Kind(Enum):
-    """What can go wrong: of one node, of its link to the engine, of the engine."""
+    """What can go wrong: of one node, of its link to the engine or to clients, of the engine."""
 
     KILL = "kill"  # kill -9, and another start after the time
     PAUSE = "pause"  # SIGSTOP, and SIGCONT after the time
-    BLIP = "blip"  # every connection to the engine breaks, new ones may be made
+    BLIP = "blip"  # every connection of a link breaks, new ones may be made
     CUT = "cut"  # the same, and none can be made
     DROP = "drop"  # bytes are swallowed, nobody notices; broken when it ends
     STALL = "stall"  # bytes are held back, and arrive when it ends
-    DEAF = "deaf"  # half open: the engine does not hear the node
-    MUTE = "mute"  # half open: the node does not hear the engine
+    DEAF = "deaf"  # half open: the engine does not hear the node, or the node its clients
+    MUTE = "mute"  # half open: the other way
     DELAY = "delay"
     THROTTLE = "throttle"
     CLIENTS = "clients"  # every client of the node loses its connection
@@ -31,6 +31,19 @@ class Kind(Enum):
 
 
 ENGINE_FAULTS = frozenset({Kind.RESTART, Kind.WIPE, Kind.FLUSH, Kind.HANG})
+LINK_FAULTS = frozenset(
+    {
+        Kind.BLIP,
+        Kind.CUT,
+        Kind.DROP,
+        Kind.STALL,
+        Kind.DEAF,
+        Kind.MUTE,
+        Kind.DELAY,
+        Kind.THROTTLE,
+    }
+)
+_OF_CLIENTS = 0.35  # of those on links
 _INSTANT = frozenset({Kind.BLIP, Kind.CLIENTS, Kind.FLUSH})
 _AT_ONCE = 2  # faults that overlap
 
@@ -44,6 +57,7 @@ class Fault:
         seconds: how long it lasts.
         node: whose; None for those of the engine.
         amount: seconds of a delay, bytes per second of a throttle, else 0.
+        clients: whether it is the link to the node's clients, and not to the engine.
     """
 
     at: float
@@ -51,6 +65,7 @@ class Fault:
     seconds: float = 0.0
     node: int | None = None
     amount: float = 0.0
+    clients: bool = False
 
     @property
     def until(self) -> float:
@@ -58,6 +73,7 @@ class Fault:
 
     def __str__(self) -> str:
         where = "engine" if self.node is None else f"node {self.node}"
+        where += " to its clients" if self.clients else ""
         lasts = f" for {self.seconds:.2f} s" if self.seconds else ""
         amount = f" ({self.amount:g})" if self.amount else ""
         return f"{self.at:6.2f} s  {self.kind.value:<8} {where}{lasts}{amount}"
@@ -110,6 +126,7 @@ def _draw(chance: random.Random, at: float, kind: Kind, nodes: int, lease: float
         0.0 if kind in _INSTANT else round(length, 2),
         None if kind in ENGINE_FAULTS else node,
         amount,
+        kind in LINK_FAULTS and chance.random() < _OF_CLIENTS,
     )
 
 
@@ -122,4 +139,4 @@ def _later(fault: Fault, faults: list[Fault]) -> Fault:
         if not blocking:
             return fault
         at = round(min(each.until for each in blocking) + 0.2, 2)
-        fault = Fault(at, fault.kind, fault.seconds, fault.node, fault.amount)
+        fault = replace(fault, at=at)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from tests.chaos.clients import Client
 from tests.chaos.deployment import Deployment
 from tests.chaos.outages import Done
+from tests.chaos.proxy import FaultProxy
 from tests.chaos.schedule import Fault, Kind
 
 __all__ = ["Storm"]
@@ -78,10 +79,10 @@ class Storm:
                 for client in self._clients:
                     client.lose_connection(number)
             case _:
-                await self._at_a_link(fault, number)
+                links = self._deployment.doors if fault.clients else self._deployment.links
+                await self._at_a_link(fault, links[number])
 
-    async def _at_a_link(self, fault: Fault, number: int) -> None:
-        link = self._deployment.links[number]
+    async def _at_a_link(self, fault: Fault, link: FaultProxy) -> None:
         match fault.kind:
             case Kind.BLIP:
                 link.cut()

@@ -1,6 +1,6 @@
 """A plan is the same for the same seed, and keeps within its bounds for every seed."""
 
-from tests.chaos.schedule import ENGINE_FAULTS, Kind, plan
+from tests.chaos.schedule import ENGINE_FAULTS, LINK_FAULTS, Kind, plan
 
 SEEDS = range(200)
 
@@ -32,6 +32,12 @@ def test_at_most_two_overlap_and_never_on_the_same_place() -> None:
 def test_engine_faults_are_of_no_node_and_the_others_of_one() -> None:
     for fault in plan(3, 300):
         assert (fault.node is None) == (fault.kind in ENGINE_FAULTS)
+
+
+def test_links_fail_on_both_sides_of_a_node() -> None:
+    faults = [fault for seed in SEEDS for fault in plan(seed, 60)]
+    assert {fault.kind for fault in faults if fault.clients} == LINK_FAULTS
+    assert {fault.kind for fault in faults if not fault.clients} == set(Kind)
 
 
 def test_faults_are_shorter_and_longer_than_the_lease() -> None:
