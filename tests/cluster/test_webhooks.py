@@ -1,5 +1,6 @@
 """Webhooks of several nodes: told once, whoever dies."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -164,6 +165,26 @@ def test_all_nodes_die_and_the_broker_forgets_everything(
         ada.join(again, "presence-a", "ada")
         receiver.wait_until(lambda: len(told(receiver, "presence-a")) == 6)
         assert told(receiver, "presence-a") == LIFE + LIFE[:2]
+
+
+def test_who_comes_back_late_after_the_broker_forgot_is_told_to_be_there_soon(
+    node_with_webhooks: Start, receivers: Callable[..., Receiver], broker: RedisServer | NatsServer
+) -> None:
+    receiver = receivers()
+    one, two = node_with_webhooks(receiver), node_with_webhooks(receiver)
+    with accepted(one) as ada, accepted(two) as bob:
+        ada.join(one, "presence-a", "ada")
+        bob.join(two, "presence-b", "bob")
+        receiver.wait_for(4)
+        os.kill(two.pid, signal.SIGSTOP)
+        try:
+            forget(broker)
+            broker.start()
+            receiver.wait_until(lambda: told(receiver, "presence-b") == LIFE, seconds=40)
+        finally:
+            os.kill(two.pid, signal.SIGCONT)
+        receiver.wait_until(lambda: told(receiver, "presence-b") == LIFE + LIFE[:2], seconds=15)
+        assert told(receiver, "presence-a") == LIFE[:2]
 
 
 def forget(broker: RedisServer | NatsServer) -> None:

@@ -113,6 +113,7 @@ class Deployment(ABC):
             apps=lambda: ["1"],
             went_away=went_away,
             came_back=came_back,
+            restated=lambda _: None,
             timing=Timing(lease=LEASE, limit=LIMIT),
         )
         await self._stack.enter_async_context(engine)

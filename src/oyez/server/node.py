@@ -113,6 +113,7 @@ class Node:
             apps=lambda: [app.id for app in self.apps],
             went_away=self._went_away,
             came_back=self._came_back,
+            restated=self._doubt,
             timing=timing,
         )
 

@@ -61,6 +61,7 @@ class ClusterEngine:
         apps: ids of all apps, also of those that nobody here uses: their dead are swept as well.
         went_away: told what a dead node held, and what ended while the engine was away.
         came_back: told what others had been told was gone.
+        restated: called with an app id when the store has what this node holds, after it had not.
 
     Attributes:
         away: whether store or broker do not answer at present.
@@ -75,12 +76,14 @@ class ClusterEngine:
         apps: Callable[[], Iterable[str]],
         went_away: WentAway,
         came_back: CameBack,
+        restated: Callable[[str], None],
         timing: Timing,
     ) -> None:
         self.away = True
         self.refused = 0
         self._backplane = backplane
         self._apps = apps
+        self._restated = restated
         self._timing = timing
         self._interest = Interest(backplane, time.monotonic)
         self._knowledge = Knowledge(
@@ -348,6 +351,7 @@ class ClusterEngine:
                 log.exception("bug while restating", app_id=lease.app_id)
             else:
                 self._knowledge.doubt(restating=rebuilt)
+                self._restated(lease.app_id)
                 return
             await asyncio.sleep(_FIRST_PAUSE * random.uniform(5, 10))  # noqa: S311 - jitter
 
