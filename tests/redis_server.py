@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import random
 import shutil
 import signal
 import socket
@@ -24,14 +25,18 @@ redis_is_installed = pytest.mark.skipif(
 _START_SECONDS = 20
 
 
-def free_port(*, highest: int = 65535) -> int:
-    """A port where nobody listens; a cluster node needs the one 10000 above as well."""
+def free_port(*, highest: int = 65535, among: range = range(1)) -> int:
+    """A port where nobody listens; a cluster node needs the one 10000 above as well.
+
+    Args:
+        among: to choose from; with 0 the system does.
+    """
     while True:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", random.choice(among)))
             port: int = free.getsockname()[1]
-        if port <= highest:
-            return port
+            if port <= highest:
+                return port
 
 
 class RedisServer:

@@ -19,6 +19,8 @@ from tests.redis_server import free_port
 __all__ = ["App", "NodeProcess"]
 
 _START_SECONDS = 30.0
+# Below those that the system gives to anybody: a node's port stays free while the node is dead.
+_PORTS = range(12_000, 32_000)
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class NodeProcess:
 
     def __init__(self, number: int, directory: Path, settings: str) -> None:
         self.number = number
-        self.port = free_port()
-        self.admin_port = free_port()
+        self.port = free_port(among=_PORTS)
+        self.admin_port = free_port(among=_PORTS)
         self.rss = 0
         self._log = directory / f"node-{number}.log"
         self._file = directory / f"node-{number}.toml"

@@ -60,6 +60,13 @@ class EngineContract:
         await eventually(lambda: len(nodes[0].delivered) == 50)
         assert nodes[0].delivered == [("1", event) for event in events]
 
+    async def test_publishing_nothing_is_no_mistake(self, nodes: list[EngineNode]) -> None:
+        await nodes[0].join("a")
+        await nodes[0].engine.publish("1", [])
+        await nodes[0].engine.publish("1", [Event("e", "a", "1")])
+
+        await eventually(lambda: nodes[0].delivered == [("1", Event("e", "a", "1"))])
+
     async def test_all_of_an_event_arrives(self, nodes: list[EngineNode]) -> None:
         await nodes[0].join("presence-a", ADA)
         event = Event("client-ü", "presence-a", "🌍\x00{}", "1.2", "ada")

@@ -128,7 +128,7 @@ class ClusterEngine:
     ) -> None:
         """See `oyez.server.engine.Engine.publish`."""
         self._require()
-        if events[0].sequence:  # it says how things are
+        if events and events[0].sequence:  # it says how things are
             self._knowledge.published(app_id, events[0])
         await self._backplane.publish(app_id, events, cache_seconds)
 
