@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, create_engine
 
@@ -104,6 +104,26 @@ happenings = st.lists(
 )
 
 
+_UNHEARD_RETURN = [  # a member leaves again after its channel is known to be gone
+    *[("", 0, False, False)] * 2,
+    *[("ada", 0, False, False)] * 8,
+    ("", 0, True, False),
+    ("ada", 0, True, False),
+    ("", 0, False, True),
+]
+
+
+_LATE_BEGINNING = [  # a member's signal comes after its channel is known to be gone, and there anew
+    ("", 4, False, False),
+    ("ada", 3, False, False),
+    ("", 0, True, False),
+    ("ada", 0, False, False),
+    ("", 0, False, False),
+]
+
+
+@example(_UNHEARD_RETURN)
+@example(_LATE_BEGINNING)
 @settings(max_examples=150, deadline=None)
 @given(happenings)
 def test_signals_in_any_order(script: list[tuple[str, int, bool, bool]]) -> None:

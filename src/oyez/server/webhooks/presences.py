@@ -150,12 +150,15 @@ def take_signals(
 ) -> list[Presence]:
     """Keep what the signals say; what is news of it: beginnings, in the order to be told."""
     signals = tuple(_with_channels(signals, follows))
-    rows = _read(connection, {signal.presence for signal in signals})
+    concerned = {signal.presence for signal in signals}
+    rows = _read(connection, concerned | {each._replace(user_id="") for each in concerned})
     changed: Rows = {}
     begun: list[Presence] = []
     for signal in signals:
         presence = signal.presence
-        known = rows.get(presence)
+        known, its = rows.get(presence), rows.get(presence._replace(user_id=""))
+        if its is not None and signal.there and not its.there and signal.revision <= its.revision:
+            continue  # whoever was there then left with the channel
         after = heard(known, signal, now, graces.get(presence.app_id, 0.0))
         if after is None or after is known:
             continue
@@ -207,15 +210,19 @@ def end_due(connection: Connection, apps: Iterable[str], now: float, most: int) 
 
 
 def _gone_with(connection: Connection, due: Rows) -> dict[Presence, Rows]:
-    """Members of whose end nothing was heard before their whole channel was vacated."""
+    """Return the members that end with their channel.
+
+    Of some nothing was heard before the whole channel was vacated; others are known to be gone, but
+    their own grace is not over, for instance because they came and went once more unheard.
+    """
     found: dict[Presence, Rows] = {}
     channels = [each for each in due if not each.user_id]
     for app_id in {each.app_id for each in channels}:
         names = [each.channel for each in channels if each.app_id == app_id]
         for member, was in read_members(connection, app_id, names).items():
             its = member._replace(user_id="")
-            if was.revision <= due[its].revision:
-                gone = was._replace(revision=due[its].revision)
+            if not was.there or was.revision <= due[its].revision:
+                gone = was._replace(revision=max(was.revision, due[its].revision))
                 found.setdefault(its, {})[member] = gone
     return found
 
