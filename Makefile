@@ -2,14 +2,20 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Tests wait for other processes more than they compute.
+TEST_PROCESSES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 
-.PHONY: run test check bench bench-peers chaos docs clean
+.PHONY: run test soak check bench bench-peers chaos docs clean
 
 run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
 	@$(BIN)/oyez serve
 
-test: check $(VENV)/node_modules $(VENV)/debian  ## run everything
-	$(BIN)/pytest -n auto --dist loadgroup
+test: $(VENV)/node_modules $(VENV)/debian  ## run the tests
+	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
+
+soak: $(VENV)/node_modules $(VENV)/debian  ## run what takes too long for every day
+	$(BIN)/pytest -m soak -n $$(getconf _NPROCESSORS_ONLN) --dist loadgroup
+	$(BIN)/pytest $(PROPERTIES) -n $(TEST_PROCESSES) --hypothesis-profile=other
 
 check: $(VENV)/developing  ## lint and types
 	$(BIN)/ruff check .
@@ -19,6 +25,9 @@ check: $(VENV)/developing  ## lint and types
 
 bench: $(VENV)/developing  ## measure, and print the table of benchmarks/README.md
 	$(BIN)/python -m benchmarks.run
+
+# Tests of properties, whose examples `make soak` draws anew.
+PROPERTIES = $(shell grep -l '^@given' -r tests --include='test_*.py')
 
 # ARGUMENTS="--only publish --peers oyez,soketi", for example; benchmarks/README.md has all of them.
 bench-peers: $(VENV)/benching  ## measure beside soketi, nchan, Centrifugo and Sockudo

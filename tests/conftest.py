@@ -4,18 +4,38 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+from tests.processes import ForkedServer, Process, execute, heeding_signals
 
 _START_SECONDS = 20
+
+# The same examples in each run, so that a red run is about the change; `make soak` tries others.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("other", deadline=None)
+settings.load_profile("same")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say at the end what was not tried, and why."""
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in terminalreporter.getreports("skipped")
+        if isinstance(report.longrepr, tuple)
+    )
+    if reasons:
+        terminalreporter.section("not tried here", sep="-")
+    for reason, count in reasons.most_common():
+        terminalreporter.line(f"{count:5} {'test ' if count == 1 else 'tests'}  {reason}")
 
 
 @dataclass
@@ -26,7 +46,7 @@ class RunningServer:
         log: every line it has logged so far, parsed.
     """
 
-    process: "subprocess.Popen[str]"
+    process: Process
     host: str = "127.0.0.1"
     port: int = 0
     admin_port: int = 0
@@ -80,15 +100,18 @@ class RunningServer:
                 self._logged.notify_all()
 
 
-def launch(*arguments: str, environment: dict[str, str] | None = None) -> RunningServer:
-    """Start ``oyez serve`` on free ports and wait until it listens."""
-    command = [sys.executable, "-X", "dev", "-m", "oyez", "serve"]
-    process = subprocess.Popen(
-        [*command, "--port", "0", "--admin-port", "0", "--log-format", "json", *arguments],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"OYEZ_LOG_LEVEL": "debug", **os.environ, **(environment or {})},
+def launch(
+    *arguments: str, environment: dict[str, str] | None = None, executed: bool = False
+) -> RunningServer:
+    """Start ``oyez serve`` on free ports and wait until it listens.
+
+    Args:
+        executed: in a new interpreter, as people do; else in a fork of one, which is much quicker.
+    """
+    start = execute if executed else ForkedServer
+    process = start(
+        ("--port", "0", "--admin-port", "0", "--log-format", "json", *arguments),
+        {"OYEZ_LOG_LEVEL": "debug", **os.environ, **(environment or {})},
     )
     server = RunningServer(process)
     server._reader = threading.Thread(target=server._read_log, daemon=True)
@@ -103,10 +126,17 @@ def launch(*arguments: str, environment: dict[str, str] | None = None) -> Runnin
     raise AssertionError(f"the server did not start: {server.log}")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def usual_signals() -> Iterator[None]:
+    """Signals mean to our processes what they usually do, however the run was started."""
+    with heeding_signals():
+        yield
+
+
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
     """One server with the development app, shared by all tests that leave it as it was."""
-    running = launch()
+    running = launch(executed=True)
     yield running
     assert running.process.poll() is None, "the shared server died"
     bugs = [line for line in running.log if line.get("level") in ("error", "critical")]
@@ -120,11 +150,15 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
     started: list[RunningServer] = []
 
     def start(
-        config_toml: str = "", *arguments: str, environment: dict[str, str] | None = None
+        config_toml: str = "",
+        *arguments: str,
+        environment: dict[str, str] | None = None,
+        executed: bool = False,
     ) -> RunningServer:
         file = tmp_path / f"oyez-{len(started)}.toml"
         file.write_text(config_toml)
-        started.append(launch("--config", str(file), *arguments, environment=environment))
+        command = ("--config", str(file), *arguments)
+        started.append(launch(*command, environment=environment, executed=executed))
         return started[-1]
 
     yield start

@@ -18,6 +18,7 @@ from oyez.server.engine.nats.address import Address
 from oyez.server.engine.nats.entries import Entries, Outdated
 from oyez.server.engine.nats.link import Link
 from oyez.server.engine.nats.subjects import Subjects
+from tests.processes import pause
 from tests.redis_server import free_port, until
 
 SUBJECTS = Subjects("oyez")  # of nodes with no other prefix
@@ -71,7 +72,7 @@ class NatsServer:
     def pause(self) -> None:
         """It hangs: connections stay open and nothing is answered."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process.pid)
 
     def resume(self) -> None:
         assert self._process is not None

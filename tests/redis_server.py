@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from tests.processes import pause
+
 PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 redis_is_installed = pytest.mark.skipif(
     PROGRAM is None and not os.environ.get("CI"),
@@ -85,7 +87,7 @@ class RedisServer:
     def pause(self) -> None:
         """It hangs: connections stay open and nothing is answered."""
         assert self._process is not None
-        self._process.send_signal(signal.SIGSTOP)
+        pause(self._process.pid)
 
     def resume(self) -> None:
         assert self._process is not None

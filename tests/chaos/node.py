@@ -14,6 +14,7 @@ from typing import Any
 import httpx2
 import psutil
 
+from tests.processes import pause
 from tests.redis_server import free_port
 
 __all__ = ["App", "NodeProcess"]
@@ -142,7 +143,8 @@ class NodeProcess:
 
     def pause(self) -> None:
         """SIGSTOP."""
-        self._signal(signal.SIGSTOP)
+        if self._process is not None and self._process.returncode is None:
+            pause(self._process.pid)
 
     def resume(self) -> None:
         """SIGCONT."""

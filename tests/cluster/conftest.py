@@ -39,10 +39,11 @@ def broker(request: pytest.FixtureRequest) -> Iterator[RedisServer | NatsServer]
 def node(
     broker: RedisServer | NatsServer, start_server: Callable[..., RunningServer]
 ) -> Callable[..., RunningServer]:
-    """Starts one more node."""
+    """Starts one more node; one of several processes has an interpreter of its own."""
 
     def start(more: str = "", *, top: str = "") -> RunningServer:
         cluster = f"[cluster]\nlease_seconds = {LEASE}\ntimeout = 2\n"
-        return start_server(f'engine = "{broker.url}"\n{top}\n{cluster}{APP}{more}')
+        text = f'engine = "{broker.url}"\n{top}\n{cluster}{APP}{more}'
+        return start_server(text, executed="workers" in top)
 
     return start

@@ -29,7 +29,7 @@ def brokers_of(server: RunningServer) -> list[psutil.Process]:
 @pytest.fixture
 def server(start_server: Callable[..., RunningServer]) -> RunningServer:
     cluster = f"[cluster]\nlease_seconds = {LEASE}\ntimeout = 2\n"
-    running = start_server(f"workers = {COUNT}\n{cluster}{APP}")
+    running = start_server(f"workers = {COUNT}\n{cluster}{APP}", executed=True)
     eventually(lambda: len(workers_of(running)) == COUNT + 1)  # the broker listens as well
     return running
 

@@ -13,6 +13,7 @@ from tests.cluster.conftest import LEASE
 from tests.conftest import RunningServer
 from tests.nats_server import NatsServer
 from tests.operation.clients import Client, accepted, call, metrics, publish
+from tests.processes import stop_and_go
 from tests.redis_server import RedisServer, until
 
 Node = Callable[..., RunningServer]
@@ -129,11 +130,8 @@ def test_a_node_that_was_stopped_for_a_while_comes_back(node: Node) -> None:
         bob.join(other, "presence-a", "bob")
         ada.join(paused, "presence-a", "ada")
         assert user(bob.receive(ADDED)) == "ada"
-        paused.process.send_signal(signal.SIGSTOP)
-        try:
+        with stop_and_go(paused.pid):
             assert user(bob.receive(REMOVED)) == "ada"
-        finally:
-            paused.process.send_signal(signal.SIGCONT)
         assert user(bob.receive(ADDED)) == "ada"
         time.sleep(LEASE)
         assert silent(bob)

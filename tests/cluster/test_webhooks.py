@@ -1,6 +1,5 @@
 """Webhooks of several nodes: told once, whoever dies."""
 
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 from tests.conftest import RunningServer
 from tests.nats_server import NatsServer
 from tests.operation.clients import accepted, call, metrics
+from tests.processes import stop_and_go
 from tests.redis_server import RedisServer, until
 from tests.webhooks.conftest import endpoint
 from tests.webhooks.receiver import Receiver
@@ -176,13 +176,10 @@ def test_who_comes_back_late_after_the_broker_forgot_is_told_to_be_there_soon(
         ada.join(one, "presence-a", "ada")
         bob.join(two, "presence-b", "bob")
         receiver.wait_for(4)
-        os.kill(two.pid, signal.SIGSTOP)
-        try:
+        with stop_and_go(two.pid):
             forget(broker)
             broker.start()
             receiver.wait_until(lambda: told(receiver, "presence-b") == LIFE, seconds=40)
-        finally:
-            os.kill(two.pid, signal.SIGCONT)
         receiver.wait_until(lambda: told(receiver, "presence-b") == LIFE + LIFE[:2], seconds=15)
         assert told(receiver, "presence-a") == LIFE[:2]
 

@@ -175,6 +175,7 @@ def closings(node: RunningServer, client: str) -> list[dict[str, object]]:
     ]
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_replacing_the_nodes_one_by_one_fails_no_publish_and_sends_clients_on(site: Site) -> None:
     # Without being told that a node will stop, nginx may have just sent it a request.
@@ -268,6 +269,7 @@ def heard(lines: Iterator[str], text: str) -> str:
     raise AssertionError(f"the stream ended without {text}: {said}")
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     "name",
     [

@@ -29,14 +29,20 @@ class Configured:
         self.directory = directory
 
     def __call__(
-        self, *endpoints: str, limits: str = "webhook_delay = 1", app: str = "", top: str = ""
+        self,
+        *endpoints: str,
+        limits: str = "webhook_delay = 1",
+        app: str = "",
+        top: str = "",
+        executed: bool = False,
     ) -> RunningServer:
         return self._start(
             f'data_directory = "{self.directory}"\n{top}\n'
             '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nclient_events = true\n'
             + app
             + "\n".join(["", *endpoints])
-            + f"\n[apps.limits]\n{limits}\n"
+            + f"\n[apps.limits]\n{limits}\n",
+            executed=executed,
         )
 
 

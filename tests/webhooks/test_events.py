@@ -231,7 +231,7 @@ def test_a_python_function_gets_the_same_events(configured: Configured) -> None:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(module.parent))
-        server = configured(app='on_webhook = "hook_of_a_test:note"\n')
+        server = configured(app='on_webhook = "hook_of_a_test:note"\n', executed=True)
     with accepted(server) as client:
         client.subscribe("news")
         client.send("pusher:ping")

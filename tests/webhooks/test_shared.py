@@ -178,7 +178,9 @@ async def test_what_nobody_holds_after_the_engine_has_forgotten_everything_ends(
     assert nodes.log.names(ROOM)[2:] == ["member_removed", "channel_vacated"]
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(
+    "seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 6))]
+)
 async def test_what_is_told_alternates_and_ends_up_true_though_signals_are_lost(
     nodes: Nodes, seed: int
 ) -> None:
@@ -419,6 +421,7 @@ async def test_a_node_starts_without_its_database_and_waits_for_it(tmp_path: Pat
         await eventually(lambda: nodes.log.names("news") == ["channel_occupied"])
 
 
+@pytest.mark.soak
 @postgres_is_installed
 async def test_nothing_is_lost_when_the_database_is_away_for_a_while() -> None:
     with started_postgres() as server:
