@@ -133,7 +133,7 @@ async def test_nobody_waits_longer_than_the_limit(connected: Connected) -> None:
     connected.peer.answers = False
     connected.link.publish("a", b"x")
     # Our timer, or the one of nats-py for its pings, whichever is first.
-    with pytest.raises(OutcomeUnknown, match="no answer within|stale connection"):
+    with pytest.raises(OutcomeUnknown, match=r"no answer within|stale connection"):
         await connected.link.confirmed()
     await asyncio.sleep(2 * LIMIT)
     assert len(connected.lost) == 1
