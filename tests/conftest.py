@@ -19,6 +19,19 @@ from tests.processes import ForkedServer, Process, execute, heeding_signals
 
 _START_SECONDS = 20
 
+_DEVELOPMENT = json.dumps(
+    [
+        {
+            "id": "1001",
+            "name": "development",
+            "key": "app-key",
+            "secret": "app-secret",
+            "client_events": True,
+            "subscription_count": True,
+        }
+    ]
+)
+
 # The same examples in each run, so that a red run is about the change; `make soak` tries others.
 settings.register_profile("same", derandomize=True, deadline=None)
 settings.register_profile("other", deadline=None)
@@ -136,7 +149,7 @@ def usual_signals() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
     """One server with the development app, shared by all tests that leave it as it was."""
-    running = launch(executed=True)
+    running = launch(environment={"OYEZ_APPS": _DEVELOPMENT}, executed=True)
     yield running
     assert running.process.poll() is None, "the shared server died"
     bugs = [line for line in running.log if line.get("level") in ("error", "critical")]

@@ -67,6 +67,25 @@ def test_gauges_equal_the_sockets_whatever_happened_before(start_server: StartSe
         client.connection.close()
 
 
+def test_clients_do_not_choose_how_many_series_there_are(start_server: StartServer) -> None:
+    server = start_server()
+    codes = [1000, 1001, 3000, 3999, *range(4000, 4060)]
+    for code in codes:
+        with accepted(server) as client:
+            client.connection.close(code)
+            server.wait_for_log("connection closed", code=code)
+    for number in range(20):
+        call(server, "GET", f"/nonsense{number}")
+
+    found = metrics(server)
+
+    series = [name for name in found if name.startswith("oyez_connections_closed_total")]
+    assert found['oyez_connections_closed_total{code="other"}'] > 40
+    assert sum(found[name] for name in series) == len(codes)
+    assert len(series) < 15
+    assert len([name for name in found if name.startswith("oyez_http_requests_total")]) < 5
+
+
 def test_a_connection_is_one_line_of_log_and_no_secret_is_in_it(start_server: StartServer) -> None:
     server = start_server()
     with accepted(server, query="protocol=7&client=js&version=8.6.0") as client:

@@ -161,7 +161,8 @@ class AppSettings(StrictModel):
         default=False, description="Whether clients may send `client-` events."
     )
     subscription_count: bool = Field(
-        default=True, description="Whether subscriptions are counted for the API."
+        default=False,
+        description="Whether subscriptions are counted for the API and told to subscribers.",
     )
     user_authentication: bool = Field(default=True, description="Whether clients may sign in.")
     watchlist_events: bool = Field(
