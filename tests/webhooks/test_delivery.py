@@ -16,6 +16,7 @@ from tests.webhooks.receiver import Handler, Receiver, closed_port
 
 OCCUPIED = '"channel_occupied"'
 BOTH = '"channel_occupied", "channel_vacated"'
+PATIENT = "webhook_delay = 6"  # longer than a start takes
 
 
 def occupy(server: RunningServer, *channels: str) -> None:
@@ -237,7 +238,7 @@ def test_a_server_that_is_killed_loses_nothing(
 
     receiver = receivers(sick)
     hook = endpoint(receiver.url, events=BOTH)
-    server = configured(hook)
+    server = configured(hook, limits=PATIENT)
     channels = [f"c{number}" for number in range(30)]
     with accepted(server) as client:
         for channel in channels:
@@ -246,7 +247,7 @@ def test_a_server_that_is_killed_loses_nothing(
     healthy = True
     before = len(receiver.requests)
 
-    again = configured(hook)
+    again = configured(hook, limits=PATIENT)
     with accepted(again) as client:
         client.subscribe("c0")  # back within the grace
         receiver.wait_until(

@@ -20,7 +20,7 @@ from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
 from oyez.server.broadcast import broadcasting, write_to_each
-from oyez.server.config import SAMPLE_SECRET, Settings, is_nats, without_password
+from oyez.server.config import SAMPLE_SECRET, Settings, is_nats
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
@@ -31,6 +31,7 @@ from oyez.server.http_reader import HttpLimits
 from oyez.server.hub import Hub, Socket
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
+from oyez.server.redaction import shown_url
 from oyez.server.session import Services
 from oyez.server.siblings import Siblings
 from oyez.server.tls import load_tls, renew_tls
@@ -363,7 +364,7 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 admin_host=node.settings.admin_host,
                 admin_port=node.admin_port,
                 apps=[app.id for app in node.apps],
-                engine=without_password(node.settings.engine),
+                engine=shown_url(node.settings.engine),
                 transport=node.settings.transport,
                 broadcast="write" if node.hub.broadcast is write_to_each else "io_uring",
                 tls=node.settings.tls_certificate is not None,
