@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.embedded",
         "server.logs",
         "server.node",
+        "server.webhooks",
         "server.workers",
     },
     "conformance": {"", "conformance", "protocol"},

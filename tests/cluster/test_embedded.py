@@ -99,6 +99,17 @@ def test_a_broker_that_dies_comes_back(server: RunningServer) -> None:
         client.connection.close()
 
 
+def test_two_of_them_on_one_data_directory_are_refused(
+    start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    hook = '[[apps.webhooks]]\nurl = "http://127.0.0.1:1"\nevents = ["cache_miss"]\n'
+    text = f'workers = 2\ndata_directory = "{tmp_path / "data"}"\n{APP}{hook}'
+    start_server(text, executed=True)
+
+    with pytest.raises(AssertionError, match="oyez: another server uses the outbox"):
+        start_server(text, executed=True)
+
+
 def test_stopping_leaves_nothing(server: RunningServer) -> None:
     processes = psutil.Process(server.pid).children(recursive=True)
     (broker,) = brokers_of(server)
