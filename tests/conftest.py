@@ -17,7 +17,7 @@ from hypothesis import settings
 
 from tests.processes import ForkedServer, Process, execute, heeding_signals
 
-_START_SECONDS = 20
+_START_SECONDS = 90
 
 _DEVELOPMENT = json.dumps(
     [
@@ -74,7 +74,7 @@ class RunningServer:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_for_log(self, event: str, *, seconds: float = 10, **fields: object) -> dict[str, Any]:
+    def wait_for_log(self, event: str, *, seconds: float = 90, **fields: object) -> dict[str, Any]:
         """The first log line with this event and these fields, as soon as there is one."""
 
         def found() -> dict[str, Any] | None:
@@ -94,7 +94,7 @@ class RunningServer:
         """End the process and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(90)
         assert self.process.stderr is not None
         if self._reader is not None:
             self._reader.join(10)

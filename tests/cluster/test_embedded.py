@@ -3,7 +3,6 @@
 import os
 import signal
 import stat
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -143,9 +142,6 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 async def test_a_broker_that_cannot_start_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(embedded, "_SETTINGS", "nonsense {{")
-    began = time.monotonic()
 
     with pytest.raises(ValueError, match="nats-server does not start"):
         await embedded.EmbeddedBroker().__aenter__()
-
-    assert time.monotonic() - began < 5

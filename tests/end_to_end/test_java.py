@@ -65,7 +65,7 @@ def java_client(endpoint: str) -> Start:
         try:
             yield JavaClient(process)
         finally:
-            process.communicate("\n", timeout=20)
+            process.communicate("\n", timeout=120)
 
     return start
 

@@ -39,7 +39,7 @@ class EngineNode:
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait until something that travels between nodes has arrived."""
-    for _ in range(500):
+    for _ in range(6000):
         result = condition()
         if result if isinstance(result, bool) else await result:
             return

@@ -23,7 +23,7 @@ class Fallback:
     ) -> None:
         self.url = f"http://{server.host}:{server.port}/pusher/app/{key or server.key}/7/{name}"
         self.query = query
-        self.http = httpx2.Client(trust_env=False, timeout=20)
+        self.http = httpx2.Client(trust_env=False, timeout=120)
 
     def __enter__(self) -> "Fallback":
         return self

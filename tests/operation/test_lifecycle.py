@@ -1,5 +1,6 @@
 """Starting, being watched, and stopping."""
 
+import contextlib
 import resource
 import signal
 import socket
@@ -151,31 +152,27 @@ def test_a_lame_duck_says_that_it_is_not_ready_and_goes_on_serving(
 
 
 def test_a_second_signal_ends_a_lame_duck_at_once(start_server: StartServer) -> None:
-    server = start_server("lame_duck_seconds = 60")
+    server = start_server("lame_duck_seconds = 600")
     server.process.send_signal(signal.SIGTERM)
     server.wait_for_log("lame duck")
-    started = time.monotonic()
-    assert server.stop() == 0
-    assert time.monotonic() - started < 10
+    assert server.stop() == 0  # which waits for half of that at most
 
 
 def test_while_draining_nobody_new_is_let_in_and_readiness_is_off(
     start_server: StartServer,
 ) -> None:
-    server = start_server("drain_seconds = 30")
+    server = start_server("drain_seconds = 600")
     clients = [accepted_socket(server) for _ in range(400)]
     server.process.send_signal(signal.SIGTERM)
     server.wait_for_log("draining")
 
     answer = get(server, "/readyz", admin=True)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    time.sleep(0.1)  # the kernel closes the listener a turn of the loop later
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((server.host, server.port), 5)
-    started = time.monotonic()
+    with contextlib.suppress(ConnectionRefusedError):  # closed a turn of the loop later
+        while True:
+            socket.create_connection((server.host, server.port), 90).close()
     server.process.send_signal(signal.SIGTERM)  # the second one ends it at once
-    assert server.process.wait(5) == 0
-    assert time.monotonic() - started < 1.5
+    assert server.process.wait(90) == 0
     server.wait_for_log("stopped")
     for client in clients:
         client.close()
@@ -186,7 +183,7 @@ def test_an_address_in_use_is_said_in_one_line(server: RunningServer) -> None:
         [sys.executable, "-m", "oyez", "serve", "--port", str(server.port), "--admin-port", "0"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
     assert done.returncode == 1
