@@ -167,8 +167,9 @@ class Settings(BaseSettings):
     trust_proxy: bool = Field(
         default=False,
         description=(
-            "Whether `X-Forwarded-Proto` of a proxy decides what came over TLS, and the last "
-            "address of `X-Forwarded-For` is logged as the client's."
+            "Whether `X-Forwarded-Proto` of a proxy decides what came over TLS (`https` or `wss`), "
+            "and the address in `X-Forwarded-For` is logged as the client's; of a list the last "
+            "one counts."
         ),
     )
     tls_certificate: Path | None = Field(

@@ -134,7 +134,7 @@ class Fallbacks:
             refused.close(refusal.code, refusal.reason)
             return refused
         socket = self._sockets[address] = FallbackSocket(self, address, guest)
-        session = self.gate.session(guest, socket, "http")
+        session = self.gate.session(guest, socket, self.gate.client_of(request) or "http")
         socket.start(session)
         socket.send(session.open())
         return socket

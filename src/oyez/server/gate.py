@@ -8,7 +8,6 @@ import asyncio
 import secrets
 import sys
 from fnmatch import fnmatchcase
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,6 +20,7 @@ from oyez.protocol.errors import CloseCode, ConnectionClosed
 from oyez.protocol.handshake import Hello, read_hello, subprotocol
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
+from oyez.server.forwarded import client_address
 from oyez.server.frames import text_frame
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
@@ -112,11 +112,14 @@ class Gate:
         websocket = WebSocket(
             transport, self._limits[guest.app.id], self._deadlines, self._services.partings
         )
-        forwarded = _forwarded_for(request) if self._trust_proxy else ""
-        session = self.session(guest, websocket, forwarded or _peer(transport))
+        session = self.session(guest, websocket, self.client_of(request) or _peer(transport))
         websocket.start(session)
         websocket.send(head + session.open())
         return None
+
+    def client_of(self, request: Request) -> str:
+        """Return the client's address as a trusted proxy has seen it; empty if none says."""
+        return client_address(request.headers) if self._trust_proxy else ""
 
     def admit(self, request: Request, path: str) -> Guest:
         """Let a client in whose connection was asked for at ``path``, below any prefix.
@@ -176,7 +179,10 @@ class Gate:
 
 def _is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
     """Whether an Origin header is one of ``allowed``: whole, or by a pattern of its host."""
-    host = urlsplit(origin).hostname or ""
+    try:
+        host = urlsplit(origin).hostname or ""
+    except ValueError:  # brackets without an end, or letters that turn into something else
+        return False
     return any(origin == each or fnmatchcase(host, each.lower()) for each in allowed)
 
 
@@ -195,15 +201,6 @@ def _new_socket_id() -> str:
     """Unique and not to be guessed: 96 random bits in two parts below 2^53 (spec 1)."""
     bits = secrets.randbits(96)
     return f"{bits >> 48}.{bits & 0xFFFFFFFFFFFF}"
-
-
-def _forwarded_for(request: Request) -> str:
-    """The address that the nearest proxy saw, which comes last; empty if it says none."""
-    said = request.headers.get(b"x-forwarded-for", b"").rpartition(b",")[2].strip()
-    try:
-        return str(ip_address(said.decode("latin-1")))
-    except ValueError:
-        return ""
 
 
 def _peer(transport: asyncio.Transport) -> str:
