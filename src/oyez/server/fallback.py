@@ -72,10 +72,10 @@ class Fallbacks:
         self._sockets: dict[tuple[str, str], FallbackSocket] = {}
 
     def handle(self, request: Request) -> Response | Awaitable[Response] | None:
-        """Answer a request of a fallback transport; None if it is none."""
+        """Answer a request of a fallback transport, or a lost one for a WebSocket; else None."""
         found = self._match(request)
         if found is None:
-            return None
+            return self.gate.explain(request)
         _, name, kind = found.groups()
         siblings = self._siblings
         if siblings is None or siblings.is_here(name) or request.method != b"POST":

@@ -25,7 +25,7 @@ from oyez.server.frames import text_frame
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
 from oyez.server.session import ClientSocket, Services, Session
-from oyez.server.upgrade import UpgradeRefused, accept
+from oyez.server.upgrade import WHAT_WE_SPEAK, UpgradeRefused, accept, missing
 from oyez.server.websocket import WebSocket, WebSocketLimits
 
 __all__ = ["Dismissed", "Gate", "Guest"]
@@ -33,7 +33,6 @@ __all__ = ["Dismissed", "Gate", "Guest"]
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
 _DEFAULT_VERSION = 7
-_WHAT_WE_SPEAK = ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 _REFUSED = WebSocketLimits(
     message=1024, send_buffer=65536, activity_timeout=10, pong_wait=10, messages_per_second=0
 )
@@ -98,8 +97,7 @@ class Gate:
         try:
             head = accept(request.method, request.headers, subprotocol(offered))
         except UpgradeRefused as refused:
-            body = messages.compact({"error": str(refused), "code": refused.status})
-            return Response(refused.status, body, headers=_WHAT_WE_SPEAK)
+            return _no_handshake(refused.status, str(refused))
         path = request.path.decode("latin-1").removeprefix(self._prefix)
         try:
             guest = self.admit(request, path)
@@ -116,6 +114,13 @@ class Gate:
         websocket.start(session)
         websocket.send(head + session.open())
         return None
+
+    def explain(self, request: Request) -> Response | None:
+        """Answer a request for a WebSocket that asks for no upgrade; None for any other request."""
+        parts = request.path.decode("latin-1").removeprefix(self._prefix).split("/")
+        if request.method not in (b"GET", b"HEAD") or len(parts) != 3 or parts[1] != "app":
+            return None
+        return _no_handshake(426, missing(request.version, request.headers))
 
     def client_of(self, request: Request) -> str:
         """Return the client's address as a trusted proxy has seen it; empty if none says."""
@@ -175,6 +180,11 @@ class Gate:
         if 0 < self._max_connections <= len(hub):
             raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
         return app, version
+
+
+def _no_handshake(status: int, sentence: str) -> Response:
+    body = messages.compact({"error": sentence, "code": status})
+    return Response(status, body, headers=WHAT_WE_SPEAK)
 
 
 def _is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:

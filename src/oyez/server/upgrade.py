@@ -5,7 +5,9 @@ import binascii
 from collections.abc import Mapping
 from hashlib import sha1
 
-__all__ = ["UpgradeRefused", "accept", "wants_websocket"]
+__all__ = ["WHAT_WE_SPEAK", "UpgradeRefused", "accept", "missing", "wants_websocket"]
+
+WHAT_WE_SPEAK = ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
@@ -31,6 +33,31 @@ def wants_websocket(method: bytes, headers: Mapping[bytes, bytes]) -> bool:
         method == b"GET"
         and b"websocket" in _tokens(headers.get(b"upgrade", b""))
         and (b"sec-websocket-key" in headers or b"sec-websocket-version" in headers)
+    )
+
+
+def missing(version: str, headers: Mapping[bytes, bytes]) -> str:
+    """Return what a request for a WebSocket lacks, and how to mend it.
+
+    Browsers send all of it. What is missing has been lost on the way, at a proxy which was not told
+    to pass it on.
+
+    Args:
+        version: of HTTP.
+        headers: names in lower case.
+    """
+    lost = []
+    if version != "1.1":
+        lost.append(f"HTTP/1.1 (it came as HTTP/{version}; nginx: proxy_http_version 1.1;)")
+    if b"websocket" not in _tokens(headers.get(b"upgrade", b"")):
+        lost.append("Upgrade: websocket (nginx: proxy_set_header Upgrade $http_upgrade;)")
+    if b"upgrade" not in _tokens(headers.get(b"connection", b"")):
+        lost.append('Connection: upgrade (nginx: proxy_set_header Connection "upgrade";)')
+    if b"sec-websocket-key" not in headers:
+        lost.append("Sec-WebSocket-Key")
+    return (
+        "Expected a WebSocket handshake, but the request is without "
+        f"{' and without '.join(lost)}; a proxy must pass on what the client sends"
     )
 
 
