@@ -64,6 +64,7 @@ webhook_delay = {self.webhook_delay}
         return f"""{settings}
 [webhooks]
 outbox = "sqlite:///{outbox}"
+one_machine = true
 
 [[apps.webhooks]]
 url = "{webhooks}"

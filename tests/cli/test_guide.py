@@ -30,6 +30,7 @@ def matches(expected: str, printed: str) -> bool:
     return re.fullmatch(pattern, printed, re.DOTALL) is not None
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(120)
 def test_the_examples_print_what_the_guide_says(
     start_server: Callable[..., RunningServer], tmp_path: Path

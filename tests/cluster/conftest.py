@@ -1,6 +1,7 @@
 """Nodes of one deployment: real server processes over one real Redis or NATS."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,7 @@ watchlist_events = true
 subscription_count = true
 """
 LEASE = 1  # seconds
+_ABOVE = [Path(__file__).with_name(name) for name in ("test_webhooks.py", "test_workers.py")]
 
 
 @pytest.fixture(
@@ -31,6 +33,7 @@ LEASE = 1  # seconds
     ]
 )
 def broker(request: pytest.FixtureRequest) -> Iterator[RedisServer | NatsServer]:
+    """A broker of its own; with NATS tests of workers and webhooks are of the long lane."""
     with request.param() as server:
         yield server
 
@@ -47,3 +50,14 @@ def node(
         return start_server(text, executed="workers" in top)
 
     return start
+
+
+@pytest.hookimpl(tryfirst=True)  # before they are chosen by their marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to ``make soak`` what is above the seam of the engines, for the second of them.
+
+    The engines themselves and two nodes over them are tested with both.
+    """
+    for item in items:
+        if item.path in _ABOVE and item.nodeid.endswith("[nats]"):
+            item.add_marker(pytest.mark.soak)

@@ -23,7 +23,14 @@ pytestmark = nats_is_installed
 
 def brokers_of(server: RunningServer) -> list[psutil.Process]:
     children = psutil.Process(server.pid).children(recursive=True)
-    return [each for each in children if each.name() == "nats-server"]
+    return [each for each in children if _name(each) == "nats-server"]
+
+
+def _name(process: psutil.Process) -> str:
+    try:
+        return process.name()
+    except psutil.NoSuchProcess:  # it has just ended
+        return ""
 
 
 @pytest.fixture

@@ -25,7 +25,8 @@ def node_with_webhooks(
     """Starts one more node; all share an outbox."""
 
     def start(receiver: Receiver, more: str = "") -> RunningServer:
-        top = f'[webhooks]\noutbox = "sqlite:///{tmp_path / "outbox.db"}"\n{more}\n'
+        outbox = f"sqlite:///{tmp_path / 'outbox.db'}"
+        top = f'[webhooks]\noutbox = "{outbox}"\none_machine = true\n{more}\n'
         return node(endpoint(receiver.url) + "[apps.limits]\nwebhook_delay = 1\n", top=top)
 
     return start
@@ -96,7 +97,7 @@ def test_workers_share_what_they_tell(
     receiver = receivers()
     server = node(
         endpoint(receiver.url) + "[apps.limits]\nwebhook_delay = 1\n",
-        top=f'workers = 2\ndata_directory = "{tmp_path}"',
+        top=f'workers = 2\ndata_directory = "{tmp_path}"\nwebhooks = {{ one_machine = true }}',
     )
     clients = [accepted(server) for _ in range(10)]
     for client in clients:

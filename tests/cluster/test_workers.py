@@ -13,16 +13,19 @@ from tests.conftest import RunningServer
 from tests.operation.clients import Client, accepted, publish
 from tests.operation.test_fallbacks import Fallback, events, subscribe
 
-COUNT = 3
+COUNT = 2
 
 
 def workers_of(server: RunningServer) -> list[psutil.Process]:
     """The processes that listen, without what multiprocessing needs beside them."""
-    return [
-        each
-        for each in psutil.Process(server.pid).children(recursive=True)
-        if any(one.status == psutil.CONN_LISTEN for one in each.net_connections("tcp4"))
-    ]
+    return [each for each in psutil.Process(server.pid).children(recursive=True) if _listens(each)]
+
+
+def _listens(process: psutil.Process) -> bool:
+    try:
+        return any(one.status == psutil.CONN_LISTEN for one in process.net_connections("tcp4"))
+    except psutil.NoSuchProcess:  # it has just ended
+        return False
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:

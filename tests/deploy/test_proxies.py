@@ -237,6 +237,7 @@ def publishing(publisher: pusher.Pusher, *, may_fail: int) -> Iterator[list[floa
     assert failures[may_fail:] == []
 
 
+@pytest.mark.soak
 def test_a_session_over_http_stays_on_its_node(site: Site) -> None:
     publisher = site.publisher()
     with contextlib.ExitStack() as stack:

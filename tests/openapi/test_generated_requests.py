@@ -20,7 +20,7 @@ from tests.openapi.signing import Signer
 
 Case = schemathesis.Case[Any]
 
-EXAMPLES = 25  # random ones per operation, beside those that follow from each rule and example
+EXAMPLES = 15  # random ones per operation, beside those that follow from each rule and example
 NO_PREFIX = "user_count may only be requested for presence channels"
 NO_USERS = "Cannot retrieve the user count unless the channel is a presence channel"
 NO_CACHE = "Cannot retrieve the cache unless the channel is a cache channel"

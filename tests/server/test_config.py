@@ -45,6 +45,55 @@ def test_later_sources_win(write: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert settings.limits.connections == 9
 
 
+WEBHOOK = OWN + "[[apps.webhooks]]\n"
+
+
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [
+        ('url = "ftp://a.example/"', "expected a URL like"),
+        ('url = "https://a..invalid/"', "no host and port can be read"),
+        ('url = "https:///path"', "without a host"),
+        ('url = "https://[::1/"', "no host and port|Invalid IPv6"),
+        ('url = "https://a.example:99999/"', "no host and port"),
+        ('url = "https://a.example/#x"', "with a fragment"),
+        ('url = "https://bücher.example/"', "printable ASCII"),
+        ('url = "https://a.example/ b"', "printable ASCII"),
+        ('url = "https://a.example"\nheaders = { "X-T" = "été" }', "header X-T may have printable"),
+        ('url = "https://a.example"\nheaders = { "X-T" = "a\\nb" }', "header X-T may have"),
+        ('url = "https://a.example"\nheaders = { "X T" = "a" }', "'X T' cannot be the name"),
+        ('url = "https://a.example"\nname = "a b"', "name"),
+    ],
+)
+def test_an_endpoint_that_can_never_be_asked_is_refused(write: Any, lines: str, said: str) -> None:
+    file = write(f'{WEBHOOK}events = ["channel_occupied"]\n{lines}')
+    with pytest.raises(ValueError, match=said):
+        load(file)
+
+
+def test_the_same_endpoint_twice_is_refused(write: Any) -> None:
+    one = '[[apps.webhooks]]\nurl = "https://a.example"\nevents = ["channel_occupied"]\n'
+    with pytest.raises(ValueError, match="webhooks 1 and 2 are the same"):
+        load(write(OWN + one + one))
+    named = one + 'name = "x"\n'
+    with pytest.raises(ValueError, match="webhooks 1 and 2 have the same URL and name 'x'"):
+        load(write(OWN + named + named + "batching = false"))
+    several = load(write(OWN + one + named + one + "batching = false\n"))
+    targets = [each.target for each in several.apps[0].endpoints()]
+    assert targets == ["https://a.example", "https://a.example#x", "https://a.example#2"]
+
+
+@pytest.mark.parametrize("engine", ["redis://127.0.0.1", "nats://127.0.0.1"])
+def test_an_outbox_of_each_node_is_refused_where_there_are_many(write: Any, engine: str) -> None:
+    text = f'engine = "{engine}"\n{{}}\n{WEBHOOK}url = "https://a.example"\nevents = ["cache_miss"]'
+    for outbox in ("", 'webhooks = { outbox = "sqlite:////var/lib/oyez/outbox.db" }'):
+        with pytest.raises(ValueError, match="need one database for all of them"):
+            load(write(text.format(outbox)))
+    load(write(text.format("webhooks = { one_machine = true }")))
+    load(write(text.format('webhooks = { outbox = "postgresql+psycopg://db/oyez" }')))
+    load(write(f'engine = "{engine}"\n{OWN}'))  # nobody is told anything
+
+
 def test_apps_may_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OYEZ_APPS", '[{"id": "5", "key": "k", "secret": "s"}]')
 

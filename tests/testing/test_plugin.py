@@ -195,6 +195,7 @@ def test_a_server_lives_as_long_as_it_is_told_to(
     found.assert_outcomes(passed=3)
 
 
+@pytest.mark.soak
 def test_a_session_fixture_uses_the_shared_server(run: Run) -> None:
     found = run(
         """
@@ -212,6 +213,7 @@ def test_a_session_fixture_uses_the_shared_server(run: Run) -> None:
     found.assert_outcomes(passed=1)
 
 
+@pytest.mark.soak
 def test_each_worker_of_xdist_has_its_own(run: Run) -> None:
     found = run(
         """

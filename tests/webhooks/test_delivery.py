@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 import httpx2
+import pytest
 
 from tests.conftest import RunningServer
 from tests.operation.clients import accepted, metrics
@@ -91,6 +92,57 @@ def test_a_redirect_and_a_hang_up_are_failures(
         server.stop()
 
 
+def test_two_servers_on_one_data_directory_are_refused(
+    configured: Configured, receiver: Receiver
+) -> None:
+    configured(endpoint(receiver.url))
+
+    with pytest.raises(AssertionError, match="oyez: another server uses the outbox"):
+        configured(endpoint(receiver.url))
+
+
+def test_endpoints_with_one_url_are_told_apart(configured: Configured, receiver: Receiver) -> None:
+    server = configured(
+        endpoint(receiver.url, events='"channel_occupied"', more='headers = { "X-Team" = "a" }'),
+        endpoint(receiver.url, events=OCCUPIED, more='headers = { "X-Team" = "b" }'),
+        endpoint(receiver.url, events='"channel_vacated"', more='name = "c"\nbatching = false'),
+    )
+    occupy(server, "news", "sports")
+    receiver.wait_for(6)
+
+    told = sorted(
+        (request.headers.get("X-Team", "c"), event["name"], event["channel"])
+        for request in receiver.requests
+        for event in request.events
+    )
+    occupied = "channel_occupied"
+    assert told == [
+        ("a", occupied, "news"),
+        ("a", occupied, "sports"),
+        ("b", occupied, "news"),
+        ("b", occupied, "sports"),
+        ("c", "channel_vacated", "news"),
+        ("c", "channel_vacated", "sports"),
+    ]
+    assert {len(x.events) for x in receiver.requests if "X-Team" not in x.headers} == {1}
+
+
+def test_what_waits_shows_its_attempts_and_why(
+    configured: Configured, receivers: Callable[..., Receiver]
+) -> None:
+    receiver = receivers(lambda handler, _: handler.answer(503))
+    server = configured(endpoint(receiver.url, events=OCCUPIED))
+    occupy(server, "news")
+
+    def shown() -> bool:
+        found = letters(server)
+        return bool(found and found[0]["attempts"] and found[0]["error"] == "answered 503")
+
+    eventually(shown)
+    line = server.wait_for_log("webhook endpoint fails")
+    assert line["error"] == "answered 503"
+
+
 def test_a_receiver_that_hangs_delays_nobody_else(
     configured: Configured, receivers: Callable[..., Receiver]
 ) -> None:
@@ -163,13 +215,16 @@ def test_what_nobody_takes_becomes_a_dead_letter_and_can_be_retried(
     one, other = (str(x["id"]) for x in listed)
     assert f'"id": "{one}"' in oyez(server, "show", one).stdout
     assert oyez(server, "drop", other).stdout == "dropped: 1\n"
+    again = oyez(server, "drop", other, "nope")
+    assert (again.returncode, again.stdout) == (1, "dropped: 0\n")
+    assert "2 of 2 ids" in again.stderr
     healthy = True
     before = len(receiver.requests)
     assert oyez(server, "retry", "--all-dead").stdout == "retried: 1\n"
     receiver.wait_until(lambda: len(receiver.requests) == before + 1)
     assert receiver.requests[-1].ids == [one]
     eventually(lambda: letters(server) == [])
-    assert oyez(server, "retry").returncode == 1
+    assert oyez(server, "retry").returncode == 2
 
 
 def test_a_server_that_is_killed_loses_nothing(

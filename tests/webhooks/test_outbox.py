@@ -8,6 +8,7 @@ import pytest
 
 from oyez.server.webhooks import letters as module
 from oyez.server.webhooks.grace import Presence
+from oyez.server.webhooks.ledger import OutboxInUse
 from oyez.server.webhooks.letters import Change, Letter
 from oyez.server.webhooks.outbox import Outbox, OutboxUnavailable
 from tests.webhooks.postgres import postgres_is_installed, running_postgres
@@ -44,7 +45,7 @@ async def test_what_is_stored_is_there_after_another_start(url: str) -> None:
 async def test_only_the_newest_dead_letters_are_kept(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_MOST_DEAD", 3)
+    monkeypatch.setattr(module, "MOST_DEAD", 3)
     async with Outbox(url) as outbox:
         letters = [letter(outbox, str(number)) for number in range(6)]
         await outbox.store(Change(letters))
@@ -72,3 +73,30 @@ async def test_a_database_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(OutboxUnavailable, match=r"cannot open the outbox: .*unable to open"):
         async with Outbox(f"sqlite:///{tmp_path / 'no' / 'outbox.db'}"):
             pass
+
+
+async def test_two_servers_on_one_file_are_refused(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'outbox.db'}"
+    async with Outbox(url):
+        with pytest.raises(OutboxInUse, match=r"another server uses the outbox .*outbox\.db"):
+            await Outbox(url).__aenter__()
+    async with Outbox(url):  # it is free again
+        pass
+
+
+async def test_dead_letters_come_back_in_the_order_in_which_they_happened(tmp_path: Path) -> None:
+    async with Outbox(f"sqlite:///{tmp_path / 'outbox.db'}") as outbox:
+        letters = [
+            Letter(f"{9000 - number}", number, "1", "http://x", "news", b"{}", 0)
+            for number in range(1, 1200)
+        ]
+        await outbox.store(Change(letters))
+        for letter in letters:
+            outbox.bury(letter)
+        await outbox.store(Change())
+
+        dead = await outbox.dead(10_000)
+        revived = await outbox.revive([letter.id for letter in dead])
+
+        assert [letter.position for letter in revived] == list(range(1, 1200))
+        assert await outbox.drop([*(letter.id for letter in letters[:3]), "nope"]) == 3

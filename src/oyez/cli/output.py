@@ -6,7 +6,7 @@ standard error, in one line where one is enough.
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NoReturn
 
 import msgspec
@@ -95,12 +95,14 @@ def rows(
     title: str = "",
     empty: str = "none",
     styles: Mapping[str, str] | None = None,
+    whole: Collection[str] = (),
 ) -> None:
     """Several things of one kind: a table, or a JSON object per line.
 
     Args:
         empty: what a person is told if there are none.
         styles: of Rich, for cells that have exactly such a text.
+        whole: columns that are never broken into lines, such as what a person copies.
     """
     if not on_terminal():
         for each in found:
@@ -111,7 +113,7 @@ def rows(
     table = Table(title=_title(title), title_justify="left")
     names = list(dict.fromkeys(name for each in found for name in each))
     for name in names:
-        table.add_column(_words(name), overflow="fold")
+        table.add_column(_words(name), overflow="fold", no_wrap=name in whole)
     for each in found:
         texts = (_cell(each.get(name)) for name in names)
         table.add_row(*(Text(text.plain, (styles or {}).get(text.plain, "")) for text in texts))

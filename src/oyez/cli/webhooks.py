@@ -6,7 +6,7 @@ import httpx2
 import msgspec
 import typer
 
-from oyez.cli.output import fail, on_terminal, rows
+from oyez.cli.output import USAGE, fail, on_terminal, record, rows
 
 __all__ = ["webhooks"]
 
@@ -21,12 +21,28 @@ _ADMIN = "http://127.0.0.1:9601"
 
 @webhooks.command("list")
 def list_webhooks(admin_url: AdminUrl = _ADMIN, dead: bool = False) -> None:
-    """What waits and what died."""
+    """Show what waits and what died."""
     found = _admin("GET", admin_url, "/webhooks")
-    if on_terminal():
-        rows(found["endpoints"], title="endpoints", empty="no endpoint is configured")
     letters = [each for each in found["letters"] if not dead or each["state"] == "dead"]
-    rows(letters, title="events", empty="no event waits")
+    if not on_terminal():
+        return rows(letters)
+    for number, endpoint in enumerate(found["endpoints"]):
+        record(endpoint, title="" if number else "endpoints")
+    return rows(
+        [
+            {
+                "id": each["id"],
+                "event": " ".join((each["event"]["name"], each["event"]["channel"])),
+                "state": each["state"],
+                "tries": each["attempts"],
+                "error": each["error"],
+            }
+            for each in letters
+        ],
+        title="events",
+        empty="no event waits",
+        whole=("id",),
+    )
 
 
 @webhooks.command("show")
@@ -53,10 +69,14 @@ def drop_webhooks(ids: Ids = None, all_dead: bool = False, admin_url: AdminUrl =
 
 def _change(action: str, ids: list[str] | None, all_dead: bool, admin_url: str) -> None:
     if not ids and not all_dead:
-        fail("name ids, or --all-dead")
-    body = {"ids": ids or [], "all_dead": all_dead}
-    for name, count in _admin("POST", admin_url, f"/webhooks/{action}", body).items():
-        typer.echo(f"{name}: {count}")
+        fail("name ids, or --all-dead", code=USAGE)
+    chosen = list(dict.fromkeys(ids or []))
+    body = {"ids": chosen, "all_dead": all_dead}
+    ((done, count),) = _admin("POST", admin_url, f"/webhooks/{action}", body).items()
+    typer.echo(f"{done}: {count}")
+    if not all_dead and count < len(chosen):
+        which = "dead events" if action == "retry" else "events"
+        fail(f"{len(chosen) - count} of {len(chosen)} ids are none of {which}, or no longer")
 
 
 def _admin(method: str, url: str, path: str, body: object = None) -> Any:

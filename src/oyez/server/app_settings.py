@@ -1,10 +1,12 @@
 """Settings of apps: tokens, limits, endpoints of webhooks; and the values they become."""
 
 import re
+from collections import Counter
 from dataclasses import asdict
 from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic.dataclasses import dataclass
 
 from oyez.protocol.app import App, Limits
@@ -15,6 +17,9 @@ __all__ = ["AppSettings", "LimitSettings", "StrictModel", "TokenSettings", "Webh
 
 _LONGEST_CHANNEL_NAME = 200  # what the official libraries let through
 _LONGEST_WEBHOOK_DELAY = 60
+_URL = re.compile(r"https?://[\x21-\x7e]+")
+_HEADER_NAME = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+")  # RFC 9110, 5.6.2
+_HEADER_VALUE = re.compile(r"[\x20-\x7e]*")
 _MAY_BE_ZERO = frozenset(  # where zero means none or no limit
     {
         "client_events",
@@ -68,10 +73,40 @@ class LimitSettings(Limits):
         return self
 
 
+def _check_url(url: str) -> str:
+    """Refuse what can never be requested.
+
+    Raises:
+        ValueError: it says why.
+    """
+    if not _URL.fullmatch(url):
+        raise ValueError("expected a URL like https://host/path, in printable ASCII characters")
+    parts = urlsplit(url)
+    host = parts.hostname
+    if not host:
+        raise ValueError("a URL without a host")
+    try:
+        _ = host.encode("idna"), parts.port
+    except ValueError as error:  # of which UnicodeError is one
+        raise ValueError(f"no host and port can be read in it: {error}") from None
+    if parts.fragment or url.endswith("#"):
+        raise ValueError("a URL with a fragment (#…), which is never sent")
+    return url
+
+
 class WebhookSettings(StrictModel):
     """An endpoint that is told what happens."""
 
-    url: str = Field(pattern=r"^https?://", description="Where requests are sent.")
+    url: Annotated[str, AfterValidator(_check_url)] = Field(
+        description="Where requests are sent; with user and password as in `https://user:pw@host`."
+    )
+    name: str = Field(
+        default="",
+        pattern=r"^[-a-zA-Z0-9_.]{0,40}$",
+        description=(
+            "Tells endpoints with the same URL apart, also after a restart with another order."
+        ),
+    )
     events: list[str] = Field(min_length=1, description="Event types: see the guide to webhooks.")
     starts_with: str = Field(default="", description="Only channels with this prefix.")
     ends_with: str = Field(default="", description="Only channels with this suffix.")
@@ -86,20 +121,30 @@ class WebhookSettings(StrictModel):
         for name in self.events:
             if name not in EVENT_TYPES:
                 raise ValueError(f"unknown event type {name!r}, known: {', '.join(EVENT_TYPES)}")
-        for header in self.headers:
+        for header, value in self.headers.items():
             if header.lower() in RESERVED_HEADERS:
                 raise ValueError(f"header {header} is the server's own")
+            if not _HEADER_NAME.fullmatch(header):
+                raise ValueError(f"{header!r} cannot be the name of a header")
+            if not _HEADER_VALUE.fullmatch(value):
+                raise ValueError(
+                    f"the value of header {header} may have printable ASCII characters only"
+                )
         try:
             re.compile(self.pattern)
         except re.error as error:
             raise ValueError(f"pattern is no regular expression: {error}") from None
         return self
 
-    def endpoint(self) -> Endpoint:
-        """The value that the rest of the server works with."""
-        values = self.model_dump(exclude={"url", "events", "headers"})
+    def endpoint(self, target: str) -> Endpoint:
+        """Return the value that the rest of the server works with.
+
+        Args:
+            target: its URL, with a fragment where that alone does not say which endpoint it is.
+        """
+        values = self.model_dump(exclude={"url", "name", "events", "headers"})
         return Endpoint(
-            target=self.url,
+            target=target,
             events=frozenset(self.events),
             headers=tuple(self.headers.items()),
             **values,
@@ -165,6 +210,18 @@ class AppSettings(StrictModel):
     )
     limits: LimitSettings = Field(default_factory=LimitSettings)
 
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        for number, each in enumerate(self.webhooks, 1):
+            for earlier, other in enumerate(self.webhooks[: number - 1], 1):
+                if each == other:
+                    raise ValueError(f"webhooks {earlier} and {number} are the same")
+                if each.name and (each.url, each.name) == (other.url, other.name):
+                    raise ValueError(
+                        f"webhooks {earlier} and {number} have the same URL and name {each.name!r}"
+                    )
+        return self
+
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, data: Any) -> Any:
@@ -184,8 +241,19 @@ class AppSettings(StrictModel):
         return App(tokens=tokens, limits=Limits(**asdict(self.limits)), **values)
 
     def endpoints(self) -> list[Endpoint]:
-        """Who is told what happens in this app."""
-        found = [each.endpoint() for each in self.webhooks]
+        """Return who is told what happens in this app.
+
+        Several endpoints may have one URL: each is told what it wants, in requests of its own. The
+        first one without a name is known by its URL alone, as letters of earlier versions are.
+        """
+        nameless: Counter[str] = Counter()
+        found = []
+        for each in self.webhooks:
+            mark = each.name
+            if not mark:
+                nameless[each.url] += 1
+                mark = str(nameless[each.url]) if nameless[each.url] > 1 else ""
+            found.append(each.endpoint(f"{each.url}#{mark}" if mark else each.url))
         if self.on_webhook:
             found.append(Endpoint(f"python:{self.on_webhook}", frozenset(EVENT_TYPES)))
         return found

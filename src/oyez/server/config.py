@@ -96,6 +96,13 @@ class WebhookDeliverySettings(StrictModel):
             "SQLite in `data_directory`."
         ),
     )
+    one_machine: bool = Field(
+        default=False,
+        description=(
+            "Whether all nodes of a deployment run on this machine and use the same SQLite file; "
+            "without it, SQLite is refused where `engine` is for many nodes."
+        ),
+    )
     timeout: float = Field(default=10.0, gt=0, description="Seconds for one request.")
     retry_seconds: float = Field(
         default=300.0, ge=0, description="From the first attempt until an event is given up."
@@ -258,7 +265,20 @@ class Settings(BaseSettings):
                 )
         if self.tls_key is not None and self.tls_certificate is None:
             raise ValueError("tls_key without tls_certificate")
+        self._check_outbox()
         return self
+
+    def _check_outbox(self) -> None:
+        """Refuse an outbox that every node would have for itself, as each would tell everything."""
+        told = any(app.webhooks or app.on_webhook for app in self.apps)
+        outbox = self.webhooks.outbox
+        is_sqlite = not outbox or outbox.startswith("sqlite")
+        if told and is_sqlite and self.engine != "memory" and not self.webhooks.one_machine:
+            raise ValueError(
+                "webhooks of many nodes need one database for all of them: set webhooks.outbox to "
+                "the URL of a PostgreSQL, postgresql+psycopg://…; or, if all nodes run on this "
+                "machine and use the same SQLite file, set webhooks.one_machine = true"
+            )
 
     @property
     def uses_sample_secret(self) -> bool:

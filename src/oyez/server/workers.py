@@ -10,6 +10,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -237,4 +238,8 @@ def _work(
         await serve(node, started=lambda: supervisor.send(node.admin_port))
 
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(run())
+        try:
+            runner.run(run())
+        except (OSError, ValueError) as error:
+            log.error("worker cannot start", error=str(error))
+            sys.exit(1)

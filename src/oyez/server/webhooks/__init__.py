@@ -21,7 +21,7 @@ from oyez.protocol.webhooks import Endpoint, WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
 from oyez.server.webhooks.courier import Courier, Policy
 from oyez.server.webhooks.grace import Presence
-from oyez.server.webhooks.ledger import Address, Ledger, Letter
+from oyez.server.webhooks.ledger import Address, Ledger, Letter, OutboxUnavailable
 from oyez.server.webhooks.senders import Sender
 
 __all__ = ["Webhooks"]
@@ -62,9 +62,12 @@ class Webhooks:
         """Take up what an earlier process left.
 
         Raises:
-            OutboxUnavailable: the ledger cannot be opened.
+            ValueError: the ledger cannot be opened.
         """
-        await self.ledger.open(self)
+        try:
+            await self.ledger.open(self)
+        except OutboxUnavailable as error:
+            raise ValueError(str(error)) from error
         return self
 
     async def __aexit__(

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import httpx2
+
 from oyez.server.apps import Apps
 from oyez.server.config import Settings, is_loopback
 from oyez.server.engine.cluster import ClusterEngine
@@ -10,6 +12,7 @@ from oyez.server.webhooks.courier import Policy
 from oyez.server.webhooks.ledger import Ledger
 from oyez.server.webhooks.local import LocalLedger
 from oyez.server.webhooks.outbox import Outbox
+from oyez.server.webhooks.public import is_public
 from oyez.server.webhooks.senders import HttpSender, PythonSender, load_hook
 from oyez.server.webhooks.shared import SharedLedger, Source
 
@@ -19,7 +22,7 @@ _PYTHON = "python:"
 
 
 def build_webhooks(settings: Settings, apps: Apps, cluster: ClusterEngine | None) -> Webhooks:
-    """The webhooks that the settings ask for.
+    """Return the webhooks that the settings ask for.
 
     Args:
         cluster: the engine, if there may be other nodes.
@@ -32,21 +35,29 @@ def build_webhooks(settings: Settings, apps: Apps, cluster: ClusterEngine | None
     private = delivery.allow_private
     if private is None:
         private = is_loopback(settings.host)
-    http = HttpSender(timeout=delivery.timeout, allow_private=private)
+    may_ask = _anybody if private else is_public
+    tls = httpx2.create_ssl_context(trust_env=False)
     found = []
     for each in settings.apps:
         app = apps.by_id(each.id)
         for endpoint in each.endpoints():
             if app is None:
                 continue
-            sender: HttpSender | PythonSender = http
+            sender: HttpSender | PythonSender
             if endpoint.target.startswith(_PYTHON):
                 hook = load_hook(endpoint.target.removeprefix(_PYTHON))
                 sender = PythonSender(hook, timeout=delivery.timeout)
+            else:
+                sender = HttpSender(timeout=delivery.timeout, may_ask=may_ask, tls=tls)
             found.append((app, endpoint, sender))
     policy = Policy(give_up=delivery.retry_seconds, most_pending=delivery.most_pending)
     graces = {app.id: float(app.limits.webhook_delay) for app, _, _ in found}
     return Webhooks(found, _ledger(settings, graces, cluster), policy)
+
+
+def _anybody(address: str) -> bool:
+    """Allow every address: what stands behind a private one is trusted by its operator."""
+    return True
 
 
 def _ledger(

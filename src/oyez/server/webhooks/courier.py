@@ -9,7 +9,7 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from zlib import crc32
 
@@ -18,13 +18,14 @@ import structlog
 from oyez.protocol.signing import Token
 from oyez.protocol.webhooks import Endpoint, request_headers, write_body
 from oyez.server.webhooks.ledger import Kept, Letter
-from oyez.server.webhooks.senders import DeliveryFailed, Sender
+from oyez.server.webhooks.outage import Outage
+from oyez.server.webhooks.senders import CONNECTIONS, DeliveryFailed, Sender
 
 __all__ = ["Courier", "Policy", "Tally"]
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
 
-_LANES = 10
+_LANES = CONNECTIONS
 _BATCH = 100
 _DOUBTFUL = 0.5  # seconds between two questions whether this node may go on
 
@@ -86,6 +87,7 @@ class Courier:
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
+        self._outage = Outage(endpoint.target, clock, sleep)
         self._lanes: list[deque[Letter]] = [deque() for _ in range(_LANES)]
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._pending = 0
@@ -149,11 +151,18 @@ class Courier:
 
     async def _run(self, number: int) -> None:
         try:
-            await self._empty(self._lanes[number])
+            while self._lanes[number]:
+                try:
+                    await self._empty(number)
+                except Exception:  # ours: a lane must not end with letters in it
+                    log.exception("bug in the webhooks", target=self.endpoint.target)
+                    await self._sleep(self._policy.first_retry)
         finally:  # in the same step as the last look: a letter in between would wait for the next
             del self._busy[number]
+            self._outage.leave(number)
 
-    async def _empty(self, lane: deque[Letter]) -> None:
+    async def _empty(self, number: int) -> None:
+        lane = self._lanes[number]
         while lane:
             if self.endpoint.batching:
                 await self._sleep(self._policy.collect)
@@ -161,47 +170,68 @@ class Courier:
             letters = [lane[at] for at in range(min(size, len(lane)))]
             if not letters:
                 return
-            await self._deliver(letters)
+            await self._deliver(number, letters)
             chosen = {letter.id for letter in letters}
             while lane and lane[0].id in chosen:
                 lane.popleft()
                 self._pending -= 1
 
-    async def _deliver(self, letters: Sequence[Letter]) -> None:
+    async def _deliver(self, number: int, letters: Sequence[Letter]) -> None:
         """Send one request until it is taken or given up; its bytes stay the same."""
         ids = [letter.id for letter in letters]
         events = [letter.body for letter in letters]
         body = write_body(time.time_ns() // 1_000_000, events)
         headers = {**dict(self.endpoint.headers), **request_headers(self._token, body, ids)}
-        began, pause, attempts = self._clock(), self._policy.first_retry, 0
+        began, pause = self._clock(), self._policy.first_retry
         while True:
             while not self._ledger.may_deliver():  # we shall be abandoned, or it passes
                 await self._sleep(_DOUBTFUL)
-            attempts += 1
-            try:
-                await self._sender.send(self.endpoint.target, headers, body, events)
-            except DeliveryFailed as error:
-                self.tally.failed_attempts += 1
-                self.tally.last_error = str(error)
-                if self._clock() - began + pause > self._policy.give_up:
-                    self._bury(letters, attempts, str(error))
-                    return
-                await self._sleep(pause * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-                pause = min(2 * pause, self._policy.longest_retry)
-            else:
+            error = await self._attempt(headers, body, events)
+            if not error:
                 self.tally.delivered += len(letters)
                 self._ledger.remove(ids)
+                self._outage.succeeded(number)
                 return
+            self._failed(number, letters, error)
+            if self._clock() - began + pause > self._policy.give_up:
+                self._bury(letters, error)
+                return
+            jittered = pause * random.uniform(0.8, 1.2)  # noqa: S311 - jitter
+            woken = await self._outage.pause(number, jittered)
+            pause = (
+                self._policy.first_retry if woken else min(2 * pause, self._policy.longest_retry)
+            )
 
-    def _bury(self, letters: Sequence[Letter], attempts: int, error: str) -> None:
+    async def _attempt(
+        self, headers: Mapping[str, str], body: bytes, events: Sequence[bytes]
+    ) -> str:
+        """Send once, and return why it was not taken; empty if it was."""
+        try:
+            await self._sender.send(self.endpoint.target, headers, body, events)
+        except DeliveryFailed as error:
+            return str(error) or type(error).__name__
+        except Exception as error:
+            log.exception("bug in the webhooks", target=self.endpoint.target)
+            return f"{type(error).__name__}: {error}"
+        return ""
+
+    def _failed(self, number: int, letters: Sequence[Letter], error: str) -> None:
+        self.tally.failed_attempts += 1
+        self.tally.last_error = error
+        for letter in letters:
+            letter.attempts += 1
+            letter.error = error
+        self._ledger.failed(letters)
+        self._outage.failed(number, error)
+
+    def _bury(self, letters: Sequence[Letter], error: str) -> None:
         self.tally.died += len(letters)
         log.warning(
             "webhook given up",
             target=self.endpoint.target,
             events=len(letters),
-            attempts=attempts,
+            attempts=letters[0].attempts,
             error=error,
         )
         for letter in letters:
-            letter.attempts, letter.error = attempts, error
             self._ledger.bury(letter)

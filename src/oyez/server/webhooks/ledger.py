@@ -29,6 +29,7 @@ __all__ = [
     "Kept",
     "Ledger",
     "Letter",
+    "OutboxInUse",
     "OutboxRefused",
     "OutboxUnavailable",
 ]
@@ -42,6 +43,10 @@ Backlog = Mapping[Address, tuple[int, int]]
 
 class OutboxUnavailable(Exception):
     """The store does not take or give anything."""
+
+
+class OutboxInUse(OutboxUnavailable):
+    """Another server uses the store as if it were alone."""
 
 
 class OutboxRefused(OutboxUnavailable):
@@ -110,6 +115,9 @@ class Kept(Protocol):
     def remove(self, ids: Sequence[str]) -> None:
         """Letters have been delivered or dropped. At worst they are delivered again."""
 
+    def failed(self, letters: Sequence[Letter]) -> None:
+        """Note the attempts and the last error of letters that will be tried again."""
+
     def bury(self, letter: Letter) -> None:
         """Keep a letter as dead, with its attempts and its last error."""
 
@@ -177,8 +185,8 @@ class Ledger(Kept, Protocol):
             OutboxUnavailable: the store does not answer.
         """
 
-    async def drop(self, ids: Sequence[str]) -> None:
-        """Forget letters, dead or pending.
+    async def drop(self, ids: Sequence[str]) -> int:
+        """Forget letters, dead or pending, and return how many there were.
 
         Raises:
             OutboxUnavailable: the store does not answer.

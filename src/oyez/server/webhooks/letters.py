@@ -31,15 +31,18 @@ from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import Change, Letter
 
 __all__ = [
+    "MOST_DEAD",
     "Change",
     "Letter",
     "bury_letters",
     "create_tables",
     "delete_letters",
+    "drop_letters",
     "last_position",
     "letter_of",
     "letters_table",
     "metadata",
+    "note_failures",
     "present_table",
     "read_dead",
     "read_pending",
@@ -48,7 +51,7 @@ __all__ = [
     "write_changes",
 ]
 
-_MOST_DEAD = 10_000  # dead letters kept, for all endpoints together
+MOST_DEAD = 10_000  # dead letters kept, for all endpoints together
 metadata = MetaData()
 letters_table = Table(
     "webhook_letters",
@@ -77,6 +80,11 @@ _bury = (
     update(letters_table)
     .where(letters_table.c.id == bindparam("buried"))
     .values(dead=True, attempts=bindparam("tried"), error=bindparam("why"))
+)
+_note = (
+    update(letters_table)
+    .where(letters_table.c.id == bindparam("failed"))
+    .values(attempts=bindparam("tried"), error=bindparam("why"))
 )
 _begin = insert(present_table)
 _end = delete(present_table).where(
@@ -107,9 +115,23 @@ def write_changes(connection: Connection, changes: Sequence[Change]) -> None:
 
 
 def delete_letters(connection: Connection, ids: Iterable[str]) -> None:
-    """Letters that nobody needs any more."""
+    """Delete letters that nobody needs any more."""
     if gone := [{"gone": each} for each in ids]:
         connection.execute(_delete, gone)
+
+
+def drop_letters(connection: Connection, ids: Sequence[str]) -> list[str]:
+    """Delete letters, and return the ids of those that were there."""
+    chosen = letters_table.c.id.in_(ids)
+    found = list(connection.execute(select(letters_table.c.id).where(chosen)).scalars())
+    delete_letters(connection, found)
+    return found
+
+
+def note_failures(connection: Connection, letters: Iterable[Letter]) -> None:
+    """Keep the attempts and last errors of letters that are tried again."""
+    if noted := [{"failed": x.id, "tried": x.attempts, "why": _text(x.error)} for x in letters]:
+        connection.execute(_note, noted)
 
 
 def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
@@ -123,7 +145,7 @@ def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
         select(letters_table.c.position)
         .where(dead)
         .order_by(letters_table.c.position.desc())
-        .offset(_MOST_DEAD - 1)
+        .offset(MOST_DEAD - 1)
         .limit(1)
     )
     position = connection.execute(oldest_kept).scalar()
@@ -136,7 +158,8 @@ def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
 def revive_letters(connection: Connection, ids: Sequence[str]) -> list[Letter]:
     """Make dead letters pending again, and return them."""
     chosen = letters_table.c.id.in_(ids) & letters_table.c.dead.is_(True)
-    letters = [letter_of(row) for row in connection.execute(select(letters_table).where(chosen))]
+    query = select(letters_table).where(chosen).order_by(letters_table.c.position)
+    letters = [letter_of(row) for row in connection.execute(query)]
     connection.execute(update(letters_table).where(chosen).values(dead=False, attempts=0))
     for letter in letters:
         letter.dead, letter.attempts = False, 0

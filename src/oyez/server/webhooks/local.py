@@ -108,14 +108,18 @@ class LocalLedger:
             self._desk.post(letter)
         return len(letters)
 
-    async def drop(self, ids: Sequence[str]) -> None:
+    async def drop(self, ids: Sequence[str]) -> int:
         """See `oyez.server.webhooks.ledger.Ledger.drop`."""
         self._desk.withdraw(ids)
-        self._outbox.remove(ids)
+        return await self._outbox.drop(ids)
 
     def remove(self, ids: Sequence[str]) -> None:
         """See `oyez.server.webhooks.ledger.Kept.remove`."""
         self._outbox.remove(ids)
+
+    def failed(self, letters: Sequence[Letter]) -> None:
+        """See `oyez.server.webhooks.ledger.Kept.failed`."""
+        self._outbox.failed(letters)
 
     def bury(self, letter: Letter) -> None:
         """See `oyez.server.webhooks.ledger.Kept.bury`."""
@@ -144,6 +148,12 @@ class LocalLedger:
                 async with asyncio.timeout(pause):
                     await self._sooner.wait()
             except TimeoutError:
-                if ended := self._grace.ended(time.monotonic()):
-                    letters = [x for each in ended for x in self._desk.letters_of_end(each)]
-                    await self._keep(Change(letters, ended=ended))
+                try:
+                    await self._tell_due()
+                except Exception:  # ours: ends that come later must be told all the same
+                    log.exception("bug in the webhooks")
+
+    async def _tell_due(self) -> None:
+        if ended := self._grace.ended(time.monotonic()):
+            letters = [x for each in ended for x in self._desk.letters_of_end(each)]
+            await self._keep(Change(letters, ended=ended))

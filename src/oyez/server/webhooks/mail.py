@@ -27,7 +27,7 @@ from sqlalchemy import (
 )
 
 from oyez.server.webhooks.ledger import Address, Backlog, Letter
-from oyez.server.webhooks.letters import letter_of, letters_table, metadata
+from oyez.server.webhooks.letters import drop_letters, letter_of, letters_table, metadata
 
 __all__ = [
     "ask_doubts",
@@ -150,14 +150,14 @@ def revive(connection: Connection, ids: Sequence[str]) -> int:
     return len(chosen)
 
 
-def withdraw(connection: Connection, ids: Collection[str]) -> None:
-    """Delete letters, and tell those who may be about to deliver them."""
+def withdraw(connection: Connection, ids: Sequence[str]) -> int:
+    """Delete letters, tell those who may be about to deliver them; return how many there were."""
     chosen = letters_table.c.id.in_(ids)
     pending = connection.execute(select(letters_table.c.id).where(chosen, _pending)).scalars().all()
     before = _count_on(connection, len(pending))
     for position, each in enumerate(pending, before + 1):
         connection.execute(insert(_withdrawn).values(id=each, position=position))
-    connection.execute(delete(letters_table).where(chosen))
+    return len(drop_letters(connection, ids))
 
 
 def read_withdrawn(connection: Connection, after: int) -> list[str]:

@@ -10,16 +10,20 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+import structlog
 from sqlalchemy import Connection
 
 from oyez.server.webhooks.database import Database
+from oyez.server.webhooks.file_lock import FileLock
 from oyez.server.webhooks.grace import Presence
-from oyez.server.webhooks.ledger import Change, Letter, OutboxUnavailable
+from oyez.server.webhooks.ledger import Change, Letter, OutboxInUse, OutboxUnavailable
 from oyez.server.webhooks.letters import (
     bury_letters,
     create_tables,
     delete_letters,
+    drop_letters,
     last_position,
+    note_failures,
     read_dead,
     read_pending,
     read_present,
@@ -29,6 +33,8 @@ from oyez.server.webhooks.letters import (
 
 __all__ = ["Outbox", "OutboxUnavailable"]
 
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
+
 _FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another transaction
 
 
@@ -36,6 +42,7 @@ _FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another tran
 class _Batch:
     changes: list[Change] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    failed: list[Letter] = field(default_factory=list)
     buried: list[Letter] = field(default_factory=list)
     done: asyncio.Event = field(default_factory=asyncio.Event)
     error: OutboxUnavailable | None = None
@@ -50,6 +57,7 @@ class Outbox:
 
     def __init__(self, url: str) -> None:
         self._database = Database(url)
+        self._lock = FileLock(url, shared=False)
         self._batch = _Batch()
         self._wanted = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
@@ -58,9 +66,13 @@ class Outbox:
 
     async def __aenter__(self) -> Self:
         try:
+            self._lock.take()
             await self._database.write(create_tables)
             self._position = await self._database.read(last_position)
-        except OutboxUnavailable as error:
+        except OutboxInUse:
+            raise
+        except (OutboxUnavailable, OSError) as error:
+            self._lock.release()
             raise OutboxUnavailable(f"cannot open the outbox: {error}") from error
         self._writer = asyncio.create_task(self._write_all())
         return self
@@ -78,6 +90,7 @@ class Outbox:
             self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
         self._database.close()
+        self._lock.release()
 
     def next_position(self) -> int:
         """A number larger than all before: letters are delivered in its order."""
@@ -100,9 +113,12 @@ class Outbox:
     def remove(self, ids: Sequence[str]) -> None:
         """Letters have been delivered or dropped. At worst they are delivered again."""
         self._batch.removed.extend(ids)
-        if self._later is None:
-            loop = asyncio.get_running_loop()
-            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
+        self._write_later()
+
+    def failed(self, letters: Sequence[Letter]) -> None:
+        """Keep the attempts and last errors of letters that are tried again."""
+        self._batch.failed.extend(letters)
+        self._write_later()
 
     def bury(self, letter: Letter) -> None:
         """Keep a letter as dead, with its attempts and its last error."""
@@ -145,6 +161,20 @@ class Outbox:
         """
         return await self._database.write(lambda connection: revive_letters(connection, ids))
 
+    def _write_later(self) -> None:
+        if self._later is None:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
+
+    async def drop(self, ids: Sequence[str]) -> int:
+        """Forget letters, and return how many there were.
+
+        Raises:
+            OutboxUnavailable: the database does not answer.
+        """
+        gone = await self._database.write(lambda connection: drop_letters(connection, ids))
+        return len(gone)
+
     async def _write_all(self) -> None:
         while True:
             await self._wanted.wait()
@@ -161,6 +191,9 @@ class Outbox:
             await self._database.write(lambda connection: _write(connection, batch))
         except OutboxUnavailable as error:
             batch.error = error
+        except Exception as error:  # ours: what comes after must be written all the same
+            log.exception("bug in the webhooks")
+            batch.error = OutboxUnavailable(f"{type(error).__name__}: {error}")
         finally:
             batch.done.set()
 
@@ -168,4 +201,5 @@ class Outbox:
 def _write(connection: Connection, batch: _Batch) -> None:
     write_changes(connection, batch.changes)
     delete_letters(connection, batch.removed)
+    note_failures(connection, batch.failed)
     bury_letters(connection, batch.buried)

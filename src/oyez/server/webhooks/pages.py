@@ -1,6 +1,7 @@
 """Webhooks on the operator's port: what waits, what died, what to do about it."""
 
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,10 +11,12 @@ from starlette.routing import BaseRoute, Route
 
 from oyez.server.webhooks import Webhooks
 from oyez.server.webhooks.ledger import Letter, OutboxUnavailable
+from oyez.server.webhooks.letters import MOST_DEAD
 
 __all__ = ["webhook_pages"]
 
 _LISTED = 1000
+_AT_ONCE = 500  # letters in one transaction
 
 
 class _Chosen(msgspec.Struct):
@@ -39,18 +42,18 @@ def webhook_pages(webhooks: Webhooks) -> list[BaseRoute]:
 
     async def retry(request: Request) -> Response:
         ids = await _ids(request)
-        return JSONResponse({"retried": await webhooks.ledger.revive(ids)})
+        return JSONResponse({"retried": await _in_steps(webhooks.ledger.revive, ids)})
 
     async def drop(request: Request) -> Response:
         ids = await _ids(request)
-        await webhooks.ledger.drop(ids)
-        return JSONResponse({"dropped": len(ids)})
+        return JSONResponse({"dropped": await _in_steps(webhooks.ledger.drop, ids)})
 
     async def _ids(request: Request) -> list[str]:
         chosen = msgspec.json.decode(await request.body(), type=_Chosen)
         if not chosen.all_dead:
             return chosen.ids
-        return [letter.id for letter in await webhooks.ledger.dead(_LISTED)]
+        dead = await webhooks.ledger.dead(MOST_DEAD)
+        return [letter.id for letter in reversed(dead)]  # in the order in which it happened
 
     def guarded(handler: Any) -> Any:
         async def answer(request: Request) -> Response:
@@ -72,6 +75,14 @@ def webhook_pages(webhooks: Webhooks) -> list[BaseRoute]:
         Route("/webhooks/retry", guarded(retry), methods=["POST"]),
         Route("/webhooks/drop", guarded(drop), methods=["POST"]),
     ]
+
+
+async def _in_steps(do: Callable[[Sequence[str]], Awaitable[int]], ids: Sequence[str]) -> int:
+    """Do it to a few letters at a time, and return to how many it was done."""
+    done = 0
+    for at in range(0, len(ids), _AT_ONCE):
+        done += await do(ids[at : at + _AT_ONCE])
+    return done
 
 
 def _is_json(request: Request) -> bool:

@@ -19,8 +19,16 @@ from oyez.server.engine import EngineUnavailable
 from oyez.server.webhooks.database import Database
 from oyez.server.webhooks.duties import Duties
 from oyez.server.webhooks.feed import Feed
+from oyez.server.webhooks.file_lock import FileLock
 from oyez.server.webhooks.grace import Presence
-from oyez.server.webhooks.ledger import Address, Backlog, Desk, Letter, OutboxUnavailable
+from oyez.server.webhooks.ledger import (
+    Address,
+    Backlog,
+    Desk,
+    Letter,
+    OutboxInUse,
+    OutboxUnavailable,
+)
 from oyez.server.webhooks.letters import create_tables, read_dead, read_pending
 from oyez.server.webhooks.mail import number_from_here, read_backlog, revive, withdraw
 from oyez.server.webhooks.presences import Signal, take_over
@@ -52,6 +60,7 @@ class SharedLedger:
         self._timing = timing or Timing()
         self._database = Database(url, shared=True)
         self._aside = Database(url, shared=True)  # long reading, which must not hold up a join
+        self._lock = FileLock(url, shared=True)
         self._writer = Writer(self._database, graces, self._written, self._timing.patience)
         self._feed = Feed(self._database, self._timing.poll)
         self._reconciler = Reconciler(
@@ -94,6 +103,7 @@ class SharedLedger:
         self._writer.stop()
         await asyncio.to_thread(self._database.close)
         await asyncio.to_thread(self._aside.close)
+        self._lock.release()
 
     # What the webhooks ask.
 
@@ -139,14 +149,18 @@ class SharedLedger:
         """See `oyez.server.webhooks.ledger.Ledger.revive`."""
         return await self._database.write(lambda connection: revive(connection, ids))
 
-    async def drop(self, ids: Sequence[str]) -> None:
+    async def drop(self, ids: Sequence[str]) -> int:
         """See `oyez.server.webhooks.ledger.Ledger.drop`."""
         self._desk.withdraw(ids)
-        await self._database.write(lambda connection: withdraw(connection, ids))
+        return await self._database.write(lambda connection: withdraw(connection, ids))
 
     def remove(self, ids: Sequence[str]) -> None:
         """See `oyez.server.webhooks.ledger.Kept.remove`."""
         self._writer.remove(ids)
+
+    def failed(self, letters: Sequence[Letter]) -> None:
+        """See `oyez.server.webhooks.ledger.Kept.failed`."""
+        self._writer.failed(letters)
 
     def bury(self, letter: Letter) -> None:
         """See `oyez.server.webhooks.ledger.Kept.bury`."""
@@ -166,9 +180,15 @@ class SharedLedger:
 
     async def _prepare(self) -> bool:
         try:
+            self._lock.take()
             await self._database.write(_prepare)
-        except OutboxUnavailable as error:
+        except OutboxInUse:
+            raise
+        except (OutboxUnavailable, OSError) as error:
             log.error("webhook database away", error=str(error))
+            return False
+        except Exception:
+            log.exception("bug in the webhooks")
             return False
         return True
 

@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from oyez.server.webhooks.database import Database, clock
 from oyez.server.webhooks.ledger import Desk, Letter, OutboxRefused, OutboxUnavailable
-from oyez.server.webhooks.letters import bury_letters, delete_letters
+from oyez.server.webhooks.letters import bury_letters, delete_letters, note_failures
 from oyez.server.webhooks.mail import is_first_miss, keep_letters, note_doubts
 from oyez.server.webhooks.presences import Signal, take_signals
 
@@ -45,6 +45,7 @@ class _Batch:
     letters: list[Letter] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    failed: list[Letter] = field(default_factory=list)
     buried: list[Letter] = field(default_factory=list)
     doubted: set[str] = field(default_factory=set)
     done: asyncio.Event = field(default_factory=asyncio.Event)
@@ -119,9 +120,12 @@ class Writer:
     def remove(self, ids: Sequence[str]) -> None:
         """See `oyez.server.webhooks.ledger.Kept.remove`."""
         self._open().removed += ids
-        if self._later is None:
-            loop = asyncio.get_running_loop()
-            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
+        self._write_later()
+
+    def failed(self, letters: Sequence[Letter]) -> None:
+        """See `oyez.server.webhooks.ledger.Kept.failed`."""
+        self._open().failed += letters
+        self._write_later()
 
     def bury(self, letter: Letter) -> None:
         """See `oyez.server.webhooks.ledger.Kept.bury`."""
@@ -149,6 +153,11 @@ class Writer:
         """Wake up no more."""
         if self._later is not None:
             self._later.cancel()
+
+    def _write_later(self) -> None:
+        if self._later is None:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
 
     def _open(self) -> _Batch:
         if self._batches[-1].full:
@@ -215,6 +224,7 @@ class Writer:
         for miss in batch.misses:
             miss.first = is_first_miss(connection, miss.app_id, miss.channel, now, miss.seconds)
         delete_letters(connection, batch.removed)
+        note_failures(connection, batch.failed)
         bury_letters(connection, batch.buried)
         note_doubts(connection, batch.doubted)
         return _Written(before, letters)
