@@ -212,6 +212,7 @@ PURE = {
     "itertools",
     "operator",
     "re",
+    "reprlib",
     "typing",
     "urllib",
 }
