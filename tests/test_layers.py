@@ -146,7 +146,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.frames",
         "server.turns",
     },
-    "server.welcome": ENGINE,
+    "server.welcome": ENGINE | {"server.config"},
 }
 
 # Third-party packages, with the only files that may import them; ARCHITECTURE.md says why each.

@@ -23,7 +23,15 @@ from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.broadcast import Way
 from oyez.server.logs import LogFormat
 
-__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load", "without_password"]
+__all__ = [
+    "SAMPLE_SECRET",
+    "AppSettings",
+    "Settings",
+    "connectable",
+    "default_file",
+    "load",
+    "without_password",
+]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
@@ -162,8 +170,9 @@ class Settings(BaseSettings):
     admin_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=9601, description="Port for operators; 0 for a free one."
     )
-    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = Field(
-        default="", description="Path below which the server is mounted."
+    path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~=@,;:-]+)*$")] = Field(
+        default="",
+        description="Path below which the server is mounted, of characters that no URL escapes.",
     )
     cors_origins: list[str] = Field(
         default=[], description="Origins that may read HTTP API answers in a browser; `*` for all."
@@ -281,6 +290,16 @@ class Settings(BaseSettings):
             )
 
     @property
+    def secure(self) -> bool:
+        """Whether this server itself ends TLS, so that it is asked with ``https`` and ``wss``."""
+        return self.tls_certificate is not None
+
+    def place(self, port: int) -> str:
+        """Return what stands behind ``https://`` in the URLs of this server."""
+        host = connectable(self.host)
+        return f"{f'[{host}]' if ':' in host else host}:{port}{self.path_prefix}"
+
+    @property
     def uses_sample_secret(self) -> bool:
         """Whether any app can be used with the secret that everybody knows."""
         return any(
@@ -288,6 +307,17 @@ class Settings(BaseSettings):
             for app in self.apps
             for token in app.tokens
         )
+
+
+def connectable(host: str) -> str:
+    """Return an address to connect to: all of this machine's are listened at, but none is asked."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def is_loopback(host: str) -> bool:
