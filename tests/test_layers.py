@@ -83,11 +83,13 @@ ALLOWED: dict[str, set[str]] = {
         "server.http_response",
         "server.websocket",
     },
+    "server.forwarded": set(),
     "server.frames": set(),
     "server.gate": {
         "protocol",
         "server.apps",
         "server.deadlines",
+        "server.forwarded",
         "server.frames",
         "server.http_reader",
         "server.http_response",
@@ -99,6 +101,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.deadlines",
         "server.descriptors",
         "server.eager",
+        "server.forwarded",
         "server.http_reader",
         "server.http_response",
     },
@@ -145,7 +148,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.frames",
         "server.turns",
     },
-    "server.welcome": ENGINE,
+    "server.welcome": ENGINE | {"server.config"},
 }
 
 # Third-party packages, with the only files that may import them; ARCHITECTURE.md says why each.
@@ -213,6 +216,7 @@ PURE = {
     "itertools",
     "operator",
     "re",
+    "reprlib",
     "typing",
     "urllib",
 }

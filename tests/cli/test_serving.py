@@ -1,11 +1,20 @@
 """Starting a server, and what the command says about itself."""
 
+import contextlib
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import httpx2
 import pytest
+import trustme
 
 from oyez import __version__
-from tests.cli.command import oyez
+from tests.cli.command import SECONDS, environment, oyez
 
 
 def test_a_setting_that_is_not_valid_is_refused_before_anything_starts() -> None:
@@ -13,6 +22,83 @@ def test_a_setting_that_is_not_valid_is_refused_before_anything_starts() -> None
 
     assert done.returncode == 1
     assert "the sample secret must not be reachable at 0.0.0.0" in done.stderr
+
+
+def without_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def started(settings: str, directory: Path) -> Iterator[tuple[dict[str, str], str]]:
+    """A server with the development app: the addresses that it prints, and the line to try."""
+    file = directory / "oyez.toml"
+    file.write_text(f"port = 0\nadmin_port = 0\n{settings}")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "oyez", "serve", "--config", str(file)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(PYTHONUNBUFFERED="1"),
+    )
+    assert process.stdout is not None
+    try:
+        rows: dict[str, str] = {}
+        for line in process.stdout:
+            if "oyez trigger" in line:
+                yield rows, line.strip()
+                return
+            name, _, value = line.strip().rpartition("  ")
+            rows[name.strip()] = value
+        raise AssertionError(f"the server has ended: {rows}")
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(SECONDS)
+        process.stdout.close()
+
+
+PLACES = {
+    "plain": ("", "http", "127.0.0.1", ""),
+    "below a path": ('path_prefix = "/real/time"', "http", "127.0.0.1", "/real/time"),
+    "below a path for the shell": ('path_prefix = "/a;b"', "http", "127.0.0.1", "/a;b"),
+    "with TLS": ("TLS", "https", "127.0.0.1", ""),
+    "with TLS below a path": ('TLS\npath_prefix = "/x"', "https", "127.0.0.1", "/x"),
+    "everywhere": ('host = "0.0.0.0"\nallow_sample_secret = true', "http", "127.0.0.1", ""),
+    "IPv6": pytest.param(
+        'host = "::1"\nadmin_host = "::1"',
+        "http",
+        "[::1]",
+        "",
+        marks=pytest.mark.skipif(without_ipv6(), reason="this machine has no IPv6"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("settings", "scheme", "host", "prefix"), PLACES.values(), ids=PLACES)
+def test_the_addresses_that_are_printed_are_those_of_the_server(
+    tmp_path: Path, settings: str, scheme: str, host: str, prefix: str
+) -> None:
+    authority = trustme.CA()
+    trusted, certificate = tmp_path / "ca.pem", tmp_path / "server.pem"
+    authority.cert_pem.write_to_path(trusted)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
+    settings = settings.replace("TLS", f'tls_certificate = "{certificate}"')
+
+    with started(settings, tmp_path) as (rows, line):
+        api = rows["HTTP API"]
+        assert api.startswith(f"{scheme}://{host}:")
+        assert api.endswith(f"{prefix}/apps/1001")
+        assert rows["clients"] == (
+            api.replace("http", "ws", 1).replace("/apps/1001", "/app/app-key")
+        )
+        page = httpx2.get(f"{rows['welcome page']}welcome/config", trust_env=False).json()
+        assert (page["tls"], page["path"]) == (scheme == "https", prefix)
+        assert f":{page['port']}{prefix}/" in api
+        done = oyez(*shlex.split(line)[1:], SSL_CERT_FILE=str(trusted))
+
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_version_is_printed() -> None:

@@ -2,9 +2,12 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
+import trustme
 from playwright.sync_api import Page, expect
 
 from tests.conftest import RunningServer
@@ -54,10 +57,30 @@ def test_the_form_says_what_is_wrong(page: Page) -> None:
     expect(page.locator("#answer")).to_have_text("Invalid event name: 'pusher:mine'")
 
 
+def test_it_connects_to_a_server_with_tls_below_a_path(
+    browser_page: Page, start_server: Callable[..., RunningServer], tmp_path: Path
+) -> None:
+    certificate = tmp_path / "server.pem"
+    issued = trustme.CA().issue_cert("127.0.0.1")
+    issued.private_key_and_cert_chain_pem.write_to_path(certificate)
+    server = start_server(f'tls_certificate = "{certificate}"\npath_prefix = "/real/time"')
+
+    assert browser_page.context.browser is not None
+    page = browser_page.context.browser.new_page(ignore_https_errors=True)
+    with page.expect_websocket() as opened:
+        page.goto(f"http://{server.host}:{server.admin_port}/")
+        expect(page.locator("#state")).to_have_text("connected")
+    assert opened.value.url.startswith(f"wss://127.0.0.1:{server.port}/real/time/app/app-key?")
+    expect(page.locator("#path")).to_have_text("/real/time")
+    expect(page.locator("#example")).to_contain_text("ssl=True")
+    page.close()
+
+
 @pytest.mark.parametrize(
     "headers",
     [
         {},
+        {"Origin": "http://[::1", "Host": "[::1"},
         {"Origin": "http://evil.example"},
         {"Origin": "http://evil.example:9601", "Host": "evil.example:9601"},
     ],

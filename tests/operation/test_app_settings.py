@@ -44,6 +44,8 @@ def stats(server: RunningServer) -> dict[str, int]:
         ("https://evil.example", 4009),
         ("https://a.example.evil.example", 4009),
         ("null", 4009),
+        ("http://[::1", 4009),
+        ("http://[x.b.example]", 4009),
     ],
 )
 def test_browsers_come_only_from_allowed_origins(

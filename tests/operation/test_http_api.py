@@ -101,6 +101,39 @@ def test_cors_names_the_origins_it_is_told(start_server: StartServer) -> None:
     assert "access-control-allow-origin" not in other.headers
 
 
+@pytest.mark.parametrize("origin", ["https://a.example", "https://b.example", ""])
+@pytest.mark.parametrize("method", ["GET", "OPTIONS", "PUT"])
+def test_caches_are_told_that_answers_differ_by_origin(
+    start_server: StartServer, origin: str, method: str
+) -> None:
+    server = start_server('cors_origins = ["https://a.example"]')
+    headers = {"Origin": origin} if origin else {}
+
+    for path in ("/up", "/nowhere", "/apps/1001/channels"):
+        url = f"http://{server.host}:{server.port}{path}"
+        answer = httpx2.request(method, url, headers=headers, trust_env=False)
+        assert answer.headers.get_list("vary") == ["Origin"]
+
+
+def test_answers_do_not_differ_by_origin_where_none_may_read_them(server: RunningServer) -> None:
+    assert "vary" not in call(server, "GET", "/channels", headers={"Origin": "null"}).headers
+
+
+@pytest.mark.parametrize("transport", ["xhr", "xhr_streaming"])
+def test_fallbacks_work_from_an_origin_that_may_also_read_the_api(
+    start_server: StartServer, transport: str
+) -> None:
+    server = start_server('cors_origins = ["https://a.example"]')
+    url = f"http://{server.host}:{server.port}/app/{server.key}/1/cors0001/{transport}?protocol=7"
+    headers = {"Origin": "https://a.example"}
+
+    with httpx2.stream("POST", url, headers=headers, trust_env=False, timeout=10) as answer:
+        lines = answer.iter_lines()
+        assert next(lines) == "o"
+        assert "connection_established" in next(lines)
+    assert answer.headers.get_list("access-control-allow-origin") == ["*"]
+
+
 def test_a_server_below_a_path_answers_with_and_without_it(start_server: StartServer) -> None:
     server = start_server('path_prefix = "/realtime"')
 

@@ -138,6 +138,59 @@ def test_an_app_that_insists_on_tls_refuses_the_rest(start_server: StartServer) 
         assert client.receive()["event"] == "pusher:connection_established"
 
 
+@pytest.mark.parametrize("said", ["https", "wss", "HTTPS", "ws, wss"])
+def test_whatever_a_proxy_calls_tls_lets_everybody_in(start_server: StartServer, said: str) -> None:
+    # Traefik says wss or ws of a WebSocket, https or http of other requests.
+    server = start_server("trust_proxy = true\n" + APP + "force_tls = true")
+    headers = {"X-Forwarded-Proto": said}
+
+    with open_client(server, additional_headers=headers) as client:
+        assert client.receive()["event"] == "pusher:connection_established"
+    assert call(server, "GET", "/channels", headers=headers).status_code == 200
+    session = f"http://{server.host}:{server.port}/app/{server.key}/1/tls00001/xhr?protocol=7"
+    assert "established" in httpx2.post(session, headers=headers, trust_env=False).text
+
+
+@pytest.mark.parametrize("said", ["ws", "http", "wss, ws"])
+def test_whatever_a_proxy_calls_plain_is_refused(start_server: StartServer, said: str) -> None:
+    server = start_server("trust_proxy = true\n" + APP + "force_tls = true")
+    headers = {"X-Forwarded-Proto": said}
+
+    with open_client(server, additional_headers=headers) as client:
+        assert client.closed_with()[0] == 4000
+    assert call(server, "GET", "/channels", headers=headers).status_code == 403
+    session = f"http://{server.host}:{server.port}/app/{server.key}/1/tls00001/xhr?protocol=7"
+    answer = httpx2.post(session, headers=headers, trust_env=False)
+    assert answer.text.splitlines()[-1].startswith("c[4000,")
+
+
+def test_headers_that_come_twice_are_one_list(start_server: StartServer) -> None:
+    server = start_server("trust_proxy = true\n" + APP + "force_tls = true")
+    client = websocket_head(server, "X-Forwarded-Proto: http", "X-Forwarded-Proto: https")
+
+    assert b"connection_established" in client
+
+
+def websocket_head(server: RunningServer, *headers: str) -> bytes:
+    """What the server says to a handshake with these headers, up to its first message."""
+    lines = [
+        f"GET /app/{server.key}?protocol=7 HTTP/1.1",
+        "Host: h",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *headers,
+        "\r\n",
+    ]
+    with socket.create_connection((server.host, server.port), 10) as connection:
+        connection.sendall("\r\n".join(lines).encode())
+        received = b""
+        while b'"pusher:' not in received:
+            received += connection.recv(65536)
+    return received
+
+
 def test_a_proxy_is_not_believed_unless_it_is_trusted(start_server: StartServer) -> None:
     server = start_server(APP + "force_tls = true")
 
@@ -152,6 +205,8 @@ def test_a_proxy_is_not_believed_unless_it_is_trusted(start_server: StartServer)
         ("trust_proxy = true\n", "203.0.113.9, 192.0.2.7", "192.0.2.7"),
         ("trust_proxy = true\n", "192.0.2.7, 2001:db8::1", "2001:db8::1"),
         ("trust_proxy = true\n", "192.0.2.7, unknown", "127.0.0.1:"),
+        ("trust_proxy = true\n", "192.0.2.7:5678", "192.0.2.7"),
+        ("trust_proxy = true\n", '"[2001:db8::1]:80"', "2001:db8::1"),
         ("", "192.0.2.7", "127.0.0.1:"),
     ],
 )
@@ -164,3 +219,15 @@ def test_the_client_is_who_a_trusted_proxy_has_seen(
         client.receive("pusher:connection_established")
 
     assert str(server.wait_for_log("connection closed")["peer"]).startswith(logged)
+
+
+def test_the_client_of_a_fallback_is_who_a_trusted_proxy_has_seen(
+    start_server: StartServer,
+) -> None:
+    server = start_server("trust_proxy = true\n")
+    session = f"http://{server.host}:{server.port}/app/{server.key}/1/tls00002/xhr?protocol=7"
+    httpx2.post(session, headers={"X-Forwarded-For": "192.0.2.7:80"}, trust_env=False)
+
+    server.stop()
+
+    assert server.wait_for_log("connection closed")["peer"] == "192.0.2.7"

@@ -355,7 +355,7 @@ def test_a_limit_of_no_client_events_refuses_them_all() -> None:
         b'{"event":5}',
         b'{"event":null}',
         b'{"event":"pusher:ping"',
-        b'{"event":"client-\\ud800"}',
+        b'{"event":"client-\\ud800"',
         b'{"event":"\xff"}',
         b'{"event":"pusher:ping","data":' + b"[" * 60_000,
     ],

@@ -142,6 +142,9 @@ def test_an_app_has_settings_limits_and_several_tokens(write: Any) -> None:
         (OWN + OWN, "", "two apps have the id '7'"),
         (OWN + OWN.replace('"7"', '"8"'), "", "two apps have the key 'k'"),
         ('path_prefix = "x"', "path_prefix", "pattern"),
+        ('path_prefix = "/it\'s"', "path_prefix", "pattern"),
+        ('path_prefix = "/b\u00fccher"', "path_prefix", "pattern"),
+        ('path_prefix = "/x/"', "path_prefix", "pattern"),
         ('engine = "kafka://localhost"', "engine", "expected memory, or an address"),
     ],
 )

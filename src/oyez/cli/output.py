@@ -22,6 +22,7 @@ __all__ = [
     "fail",
     "line",
     "live",
+    "netloc",
     "notice",
     "on_terminal",
     "printable",
@@ -51,6 +52,11 @@ def on_terminal() -> bool:
 def screen() -> Console:
     """Where a person reads; made when used, as tests and commands may replace standard output."""
     return Console(highlight=False)
+
+
+def netloc(host: str, port: int) -> str:
+    """Return host and port as they stand in a URL."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def printable(text: str) -> str:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ import typer
 
 from oyez import __version__
 from oyez.cli.configuration import ConfigFile, load_settings
-from oyez.cli.output import fail
+from oyez.cli.output import fail, netloc
 from oyez.cli.target import DEVELOPMENT_SECRET, DEVELOPMENT_URL
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def serve(
         else:
             _run(settings)
     except OSError as error:
-        where = f"{settings.host}:{settings.port} or {settings.admin_host}:{settings.admin_port}"
+        places = (settings.host, settings.port), (settings.admin_host, settings.admin_port)
+        where = " or ".join(netloc(*place) for place in places)
         fail(f"cannot listen at {where}: {error.strerror or error}; see: oyez doctor")
     except ValueError as error:
         fail(str(error))
@@ -139,17 +141,20 @@ def _loop_factory(transport: str) -> Any:
 
 def _print_development(settings: "Settings", port: int, admin_port: int) -> None:
     """Where everything is and a line to try it with, if there is an app that is no secret."""
+    from oyez.server.config import connectable
+
+    welcome = netloc(connectable(settings.admin_host), admin_port)
     for each in settings.apps:
         token = each.tokens[0]
         if token.secret.get_secret_value() != DEVELOPMENT_SECRET:
             continue
-        address = f"{settings.host}:{port}"
-        url = f"http://{token.key}:{DEVELOPMENT_SECRET}@{address}/apps/{each.id}"
-        option = "" if url == DEVELOPMENT_URL else f" --url {url}"
+        place, s = settings.place(port), "s" if settings.secure else ""
+        url = f"http{s}://{token.key}:{DEVELOPMENT_SECRET}@{place}/apps/{each.id}"
+        option = "" if url == DEVELOPMENT_URL else f" --url {shlex.quote(url)}"
         rows = (
-            ("welcome page", f"http://{settings.admin_host}:{admin_port}/"),
-            ("clients", f"ws://{address}/app/{token.key}"),
-            ("HTTP API", f"http://{address}/apps/{each.id}"),
+            ("welcome page", f"http://{welcome}/"),
+            ("clients", f"ws{s}://{place}/app/{token.key}"),
+            ("HTTP API", f"http{s}://{place}/apps/{each.id}"),
             ("app id", each.id),
             ("key", token.key),
             ("secret", DEVELOPMENT_SECRET),

@@ -37,8 +37,15 @@ def _format(id: str, what: str, *texts: str, source: Source = ADVICE) -> None:
 _format("no_json", "Text that is no JSON", "hello", "{", '{"event":"pusher:ping"} x')
 _format("no_object", "JSON that is no object", "[]", '"x"', "7", "null")
 _format("no_event", "An object without a string event", "{}", '{"event":7}', '{"event":null}')
-_format("surrogate", "A lone surrogate", '{"event":"client-a","channel":"c","data":"\\ud800"}')
 _format("deep", "JSON nested 20 000 deep", '{"event":"pusher:ping","data":' + "[" * 20_000)
+
+
+@CHECKS.add("ws.surrogate", "14", ADVICE)
+async def half_a_letter_is_no_reason_to_refuse(probe: Probe) -> None:
+    r"""An escape of half a surrogate pair, which `JSON.stringify` writes, is read as JSON."""
+    client = await probe.connect()
+    await client.send_text('{"event":"pusher:ping","data":"Anna \\ud83d"}')
+    await client.wait_for(PONG)
 
 
 @CHECKS.add("ws.bad.unknown_event", "14", OBSERVED)

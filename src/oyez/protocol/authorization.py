@@ -86,6 +86,7 @@ def read_member(channel: str, channel_data: str, limits: Limits) -> Member:
     invalid = Refusal(f"Invalid channel_data for {channel}", channel=channel)
     try:
         found = msgspec.convert(messages.parse(channel_data), _ChannelData)
+        info = _compact_info(found.user_info)
     except ValueError:
         raise invalid from None
     user_id = found.user_id
@@ -93,7 +94,6 @@ def read_member(channel: str, channel_data: str, limits: Limits) -> Member:
         user_id = str(user_id)
     if not isinstance(user_id, str) or not 1 <= len(user_id) <= limits.user_id:
         raise invalid
-    info = _compact_info(found.user_info)
     if len(info) > limits.presence_user_object:
         raise limit_reached(
             f"user_info for {channel} exceeds {limits.presence_user_object} bytes "
@@ -114,6 +114,7 @@ def read_user(user_data: str, limits: Limits) -> User:
     invalid = Refusal("Invalid user_data in pusher:signin")
     try:
         found = msgspec.convert(messages.parse(user_data), _UserData)
+        info = _compact_info(found.user_info)
     except ValueError:
         raise invalid from None
     if not isinstance(found.id, str) or not 1 <= len(found.id) <= limits.user_id:
@@ -121,7 +122,6 @@ def read_user(user_data: str, limits: Limits) -> User:
     watchlist = [] if found.watchlist is None else found.watchlist
     if not isinstance(watchlist, list) or not all(isinstance(each, str) for each in watchlist):
         raise invalid
-    info = _compact_info(found.user_info)
     if len(info) > limits.presence_user_object:
         raise Refusal(
             f"user_info in pusher:signin exceeds {limits.presence_user_object} bytes "

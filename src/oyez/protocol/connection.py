@@ -228,7 +228,10 @@ class Connection:
             )
         data = message.data
         if not isinstance(data, str):
-            data = messages.compact(data).decode()
+            try:
+                data = messages.compact(data).decode()
+            except ValueError:
+                raise Refusal(messages.INVALID) from None
         size = utf8_size(data)
         if size > app.limits.client_event_data:
             raise Refusal(

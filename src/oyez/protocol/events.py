@@ -5,11 +5,13 @@ limit and the value that broke it.
 """
 
 import re
+import reprlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
 import msgspec
 
+from oyez.protocol import surrogates
 from oyez.protocol.app import Limits
 from oyez.protocol.channels import TO_USER, is_channel_name
 from oyez.protocol.errors import BadRequest, PayloadTooLarge
@@ -33,6 +35,7 @@ _Body = TypeVar("_Body", bound=msgspec.Struct)
 COUNTS = frozenset({"user_count", "subscription_count"})
 
 _SOCKET_ID = re.compile(r"[0-9]+\.[0-9]+")
+_SHOWN = 210  # characters of a value
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -176,14 +179,14 @@ def utf8_size(text: str) -> int:
 
 def shown(value: object) -> str:
     """A value a client sent, quoted and cut to a length fit for an error message."""
-    text = repr(value)
-    return text if len(text) <= 210 else f"{text[:200]}…{text[-1]}"
+    text = repr(value[:_SHOWN]) if isinstance(value, str) else reprlib.repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:200]}…{text[-1]}"
 
 
 def _decode(decoder: msgspec.json.Decoder[_Body], body: bytes) -> _Body:
     try:
-        return decoder.decode(body)
-    except (ValueError, RecursionError):  # not JSON, not UTF-8, not an object, nested too deep
+        return surrogates.decode(decoder, body)
+    except ValueError:  # not JSON, not UTF-8, not an object, nested too deep
         raise BadRequest("Invalid JSON body") from None
 
 

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, unquote
 import msgspec
 
 from oyez.protocol.errors import CloseCode, ConnectionClosed
+from oyez.protocol.requests import MOST_PARAMETERS
 
 __all__ = ["Hello", "read_hello", "subprotocol"]
 
@@ -37,13 +38,17 @@ def read_hello(path: str, query: str) -> Hello:
     """Read ``/app/{key}?protocol=7&client=js&version=8.6.0``.
 
     Raises:
-        ConnectionClosed: 4005 another path, 4006 the version is not an integer, 4007 it is not
-            one of 4 to 7.
+        ConnectionClosed: 4005 another path or too many parameters, 4006 the version is not an
+            integer, 4007 it is not one of 4 to 7.
     """
     parts = path.split("/")
     if len(parts) != 3 or parts[1] != "app" or not parts[2]:
         raise ConnectionClosed(CloseCode.PATH_NOT_FOUND, "Path not found")
-    given = parse_qs(query, keep_blank_values=True, max_num_fields=100)
+    count = query.count("&") + 1
+    if count > MOST_PARAMETERS:
+        text = f"Too many query parameters ({count} > {MOST_PARAMETERS})"
+        raise ConnectionClosed(CloseCode.PATH_NOT_FOUND, text)
+    given = parse_qs(query, keep_blank_values=True)
     client = " ".join(given[name][-1][:60] for name in ("client", "version") if name in given)
     return Hello(unquote(parts[2]), _read_version(given.get("protocol", [])), client)
 
@@ -53,9 +58,10 @@ def _read_version(values: list[str]) -> int | None:
         return None
     if not _INTEGER.fullmatch(values[-1]):
         raise ConnectionClosed(CloseCode.INVALID_VERSION, "Invalid version string format")
-    if values[-1].lstrip("0") not in _VERSIONS:
+    version = values[-1].lstrip("0")
+    if version not in _VERSIONS:
         raise ConnectionClosed(CloseCode.UNSUPPORTED_VERSION, "Unsupported protocol version")
-    return int(values[-1])
+    return int(version)
 
 
 def subprotocol(offered: str) -> str | None:

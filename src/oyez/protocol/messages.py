@@ -10,11 +10,13 @@ from typing import Any
 
 import msgspec
 
+from oyez.protocol import surrogates
 from oyez.protocol.channels import connections_of, watchers_of
 from oyez.protocol.errors import Refusal
 from oyez.protocol.events import Event
 
 __all__ = [
+    "INVALID",
     "MEMBER_ADDED",
     "MEMBER_REMOVED",
     "PING",
@@ -92,7 +94,7 @@ class _ErrorMessage(msgspec.Struct, frozen=True):
 _read_message = msgspec.json.Decoder(ClientMessage)
 _parse_any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
-_INVALID = "Invalid message format"
+INVALID = "Invalid message format"
 
 
 def read(text: bytes) -> ClientMessage:
@@ -102,9 +104,9 @@ def read(text: bytes) -> ClientMessage:
         Refusal: it is not a JSON object with a string ``event``.
     """
     try:
-        return _read_message.decode(text)
-    except (ValueError, RecursionError):
-        raise Refusal(_INVALID) from None
+        return surrogates.decode(_read_message, text)
+    except ValueError:
+        raise Refusal(INVALID) from None
 
 
 def parse(text: str) -> Any:
@@ -113,15 +115,19 @@ def parse(text: str) -> Any:
     Raises:
         ValueError: it is not JSON.
     """
-    try:
-        return _parse_any.decode(text)
-    except RecursionError as error:
-        raise ValueError("nested too deep") from error
+    return surrogates.decode(_parse_any, text)
 
 
 def compact(value: object) -> bytes:
-    """``value`` as compact JSON, keys in the order received, nothing escaped that need not be."""
-    return _encode(value)
+    """``value`` as compact JSON, keys in the order received, nothing escaped that need not be.
+
+    Raises:
+        ValueError: it is nested too deep, which can happen to what was just read.
+    """
+    try:
+        return _encode(value)
+    except RecursionError as error:
+        raise ValueError("nested too deep") from error
 
 
 def connection_established(socket_id: str, activity_timeout: int) -> bytes:

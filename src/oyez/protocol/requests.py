@@ -7,6 +7,7 @@ that some library is known to use.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from operator import itemgetter
@@ -18,13 +19,15 @@ from oyez.protocol.app import App
 from oyez.protocol.errors import BadRequest, Unauthorized
 from oyez.protocol.signing import body_digest
 
-__all__ = ["Query", "SignedRequest", "key_of", "verify"]
+__all__ = ["MOST_PARAMETERS", "Query", "SignedRequest", "key_of", "verify"]
 
 Pairs = list[tuple[bytes, bytes]]
 
+MOST_PARAMETERS = 128  # of a URL; a publish may have 100 channels there, beside nine others
 _BY_KEY = itemgetter(0)
 _INDEXED = re.compile(rb"(.+)\[\d+\]")
 _ARRAY = re.compile(rb"(.+)\[\d*\]")
+_SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
 _LATEST = 253_402_300_799  # the end of the year 9999, past which no date can be printed
 
 
@@ -89,7 +92,9 @@ def key_of(query: bytes) -> str:
 
     Raises:
         Unauthorized: it names none.
+        BadRequest: it has too many parameters.
     """
+    _check_number(query)
     key = dict(_read(query, plus_is_space=True)).get(b"auth_key")
     if key is None:
         raise Unauthorized("Missing parameter: auth_key")
@@ -109,7 +114,9 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
 
     Raises:
         Unauthorized: the first check that failed, in the words of the reference verifier.
+        BadRequest: there are too many parameters.
     """
+    _check_number(request.query)
     parts = request.query.split(b"&")
     auth = _quick_auth(request.query, parts)
     quick = auth is not None
@@ -130,9 +137,10 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
     if quick and token.verifies(given, _usual_string(request, parts, auth)):
         return Query([], request.query)
     pairs = _read(request.query, plus_is_space=True)
-    for message, meant in _candidates(request, pairs):
-        if token.verifies(given, message):
-            return Query(meant)
+    if _SIGNATURE.fullmatch(given):  # else no work for what cannot match
+        for message, meant in _candidates(request, pairs):
+            if token.verifies(given, message):
+                return Query(meant)
     path = unquote_to_bytes(request.path)
     expected = _string_to_sign(request.method, path, pairs).decode("utf-8", "replace")
     escaped = expected.replace("\n", "\\n")
@@ -140,6 +148,13 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
         f'Invalid signature: you should have sent HmacSHA256Hex("{escaped}", your_secret_key), '
         f'but you sent "{given[:128]}"'
     )
+
+
+def _check_number(query: bytes) -> None:
+    """Bound what anybody can have us sort and sign."""
+    count = query.count(b"&") + 1
+    if count > MOST_PARAMETERS:
+        raise BadRequest(f"Too many query parameters ({count} > {MOST_PARAMETERS})")
 
 
 def _quick_auth(query: bytes, parts: list[bytes]) -> dict[bytes, bytes] | None:
@@ -220,13 +235,13 @@ def _readings(query: bytes, pairs: Pairs) -> Iterator[Pairs]:
 def _spellings(pairs: Pairs) -> Iterator[Pairs]:
     """How one set of parameters may have been written when it was signed."""
     yield pairs
-    keys = [key for key, _ in pairs]
-    if len(set(keys)) < len(keys):  # Ruby signs k[]=a&k[]=b and sends k=a&k=b
+    times = Counter(key for key, _ in pairs)
+    if len(times) < len(pairs):  # Ruby signs k[]=a&k[]=b and sends k=a&k=b
         yield [
-            (key + b"[]" if keys.count(key) > 1 and not key.endswith(b"]") else key, value)
+            (key + b"[]" if times[key] > 1 and not key.endswith(b"]") else key, value)
             for key, value in pairs
         ]
-    if any(b"[" in key for key in keys):  # PHP signs k=a,b and sends k[0]=a&k[1]=b
+    if any(b"[" in key for key in times):  # PHP signs k=a,b and sends k[0]=a&k[1]=b
         yield _joined(pairs)
 
 

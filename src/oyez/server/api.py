@@ -6,6 +6,7 @@ parameters, execution. This is one of the two files where protocol errors become
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 import msgspec
 import structlog
@@ -59,8 +60,8 @@ _CORS = (
         b"X-CSRF-TOKEN, XSRF-TOKEN, X-Socket-Id",
     ),
     (b"Access-Control-Allow-Credentials", b"true"),
-    (b"Vary", b"Origin"),
 )
+_ALLOWED = b"Access-Control-Allow-Origin"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -333,14 +334,14 @@ class Api:
         return Response(error.status, body, headers=headers)
 
     def _with_cors(self, request: Request, response: Response) -> Response:
+        """Tell browsers who may read an answer, and caches that this differs (RFC 9110 12.5.5)."""
+        if any(name == _ALLOWED for name, _ in response.headers):
+            return response  # of a fallback transport, which anybody may read
+        headers = (*response.headers, (b"Vary", b"Origin"))
         origin = request.headers.get(b"origin")
-        if origin is None or not (origin in self._origins or b"*" in self._origins):
-            return response
-        return Response(
-            response.status,
-            response.body,
-            (*response.headers, (b"Access-Control-Allow-Origin", origin), *_CORS),
-        )
+        if origin is not None and (origin in self._origins or b"*" in self._origins):
+            headers = (*headers, (_ALLOWED, origin), *_CORS)
+        return replace(response, headers=headers)
 
 
 def _unavailable(request: Request, error: EngineUnavailable) -> RequestError:

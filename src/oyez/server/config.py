@@ -23,7 +23,14 @@ from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.broadcast import Way
 from oyez.server.logs import LogFormat
 
-__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "default_file", "load"]
+__all__ = [
+    "SAMPLE_SECRET",
+    "AppSettings",
+    "Settings",
+    "connectable",
+    "default_file",
+    "load",
+]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
@@ -166,8 +173,9 @@ class Settings(BaseSettings):
     admin_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=9601, description="Port for operators; 0 for a free one."
     )
-    path_prefix: Annotated[str, Field(pattern=r"^(/[^/?#]+)*$")] = Field(
-        default="", description="Path below which the server is mounted."
+    path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~=@,;:-]+)*$")] = Field(
+        default="",
+        description="Path below which the server is mounted, of characters that no URL escapes.",
     )
     cors_origins: list[Annotated[str, AfterValidator(_check_cors_origin)]] = Field(
         default=[], description="Origins that may read HTTP API answers in a browser; `*` for all."
@@ -178,8 +186,9 @@ class Settings(BaseSettings):
     trust_proxy: bool = Field(
         default=False,
         description=(
-            "Whether `X-Forwarded-Proto` of a proxy decides what came over TLS, and the last "
-            "address of `X-Forwarded-For` is logged as the client's."
+            "Whether `X-Forwarded-Proto` of a proxy decides what came over TLS (`https` or `wss`), "
+            "and the address in `X-Forwarded-For` is logged as the client's; of a list the last "
+            "one counts."
         ),
     )
     tls_certificate: Path | None = Field(
@@ -284,6 +293,16 @@ class Settings(BaseSettings):
             )
 
     @property
+    def secure(self) -> bool:
+        """Whether this server itself ends TLS, so that it is asked with ``https`` and ``wss``."""
+        return self.tls_certificate is not None
+
+    def place(self, port: int) -> str:
+        """Return what stands behind ``https://`` in the URLs of this server."""
+        host = connectable(self.host)
+        return f"{f'[{host}]' if ':' in host else host}:{port}{self.path_prefix}"
+
+    @property
     def uses_sample_secret(self) -> bool:
         """Whether any app can be used with the secret that everybody knows."""
         return any(
@@ -291,6 +310,17 @@ class Settings(BaseSettings):
             for app in self.apps
             for token in app.tokens
         )
+
+
+def connectable(host: str) -> str:
+    """Return an address to connect to: all of this machine's are listened at, but none is asked."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host
+    if not address.is_unspecified:
+        return host
+    return "127.0.0.1" if address.version == 4 else "::1"
 
 
 def is_loopback(host: str) -> bool:

@@ -13,8 +13,9 @@ from collections.abc import Awaitable
 
 import msgspec
 
-from oyez.protocol import messages
+from oyez.protocol import messages, surrogates
 from oyez.protocol.errors import CloseCode, ConnectionClosed
+from oyez.protocol.events import utf8_size
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import Opcode, read_close, split_frames
 from oyez.server.gate import Dismissed, Gate, Guest
@@ -72,10 +73,10 @@ class Fallbacks:
         self._sockets: dict[tuple[str, str], FallbackSocket] = {}
 
     def handle(self, request: Request) -> Response | Awaitable[Response] | None:
-        """Answer a request of a fallback transport; None if it is none."""
+        """Answer a request of a fallback transport, or a lost one for a WebSocket; else None."""
         found = self._match(request)
         if found is None:
-            return None
+            return self.gate.explain(request)
         _, name, kind = found.groups()
         siblings = self._siblings
         if siblings is None or siblings.is_here(name) or request.method != b"POST":
@@ -112,8 +113,8 @@ class Fallbacks:
         if socket is None:
             return _error(404, "No such session")
         try:
-            texts = _texts.decode(body)
-        except (ValueError, RecursionError):
+            texts = surrogates.decode(_texts, body)
+        except ValueError:
             return _error(400, "Expected a JSON array of strings")
         socket.receive(texts)
         return Response(204, headers=_CORS)
@@ -134,7 +135,7 @@ class Fallbacks:
             refused.close(refusal.code, refusal.reason)
             return refused
         socket = self._sockets[address] = FallbackSocket(self, address, guest)
-        session = self.gate.session(guest, socket, "http")
+        session = self.gate.session(guest, socket, self.gate.client_of(request) or "http")
         socket.start(session)
         socket.send(session.open())
         return socket
@@ -215,8 +216,8 @@ class FallbackSocket:
             return
         limit = self._guest.app.limits.inbound_websocket_message
         for text in texts:
-            if len(text.encode()) > limit:
-                self.close(CloseCode.TOO_BIG, f"Message too big ({len(text)} > {limit} bytes)")
+            if (size := utf8_size(text)) > limit:
+                self.close(CloseCode.TOO_BIG, f"Message too big ({size} > {limit} bytes)")
                 return
         self._inbox.extend(texts)
         if len(self._inbox) > _INBOX:

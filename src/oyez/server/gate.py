@@ -7,7 +7,6 @@ the 101 would look to browsers like a broken network, and they would try for eve
 import asyncio
 import secrets
 import sys
-from ipaddress import ip_address
 
 import msgspec
 import structlog
@@ -20,11 +19,12 @@ from oyez.protocol.handshake import Hello, read_hello, subprotocol
 from oyez.protocol.origins import is_allowed
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
+from oyez.server.forwarded import client_address
 from oyez.server.frames import text_frame
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
 from oyez.server.session import ClientSocket, Services, Session
-from oyez.server.upgrade import UpgradeRefused, accept
+from oyez.server.upgrade import WHAT_WE_SPEAK, UpgradeRefused, accept, missing
 from oyez.server.websocket import WebSocket, WebSocketLimits
 
 __all__ = ["Dismissed", "Gate", "Guest"]
@@ -32,7 +32,6 @@ __all__ = ["Dismissed", "Gate", "Guest"]
 log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.connection")
 
 _DEFAULT_VERSION = 7
-_WHAT_WE_SPEAK = ((b"Upgrade", b"websocket"), (b"Sec-WebSocket-Version", b"13"))
 _REFUSED = WebSocketLimits(
     message=1024, send_buffer=65536, activity_timeout=10, pong_wait=10, messages_per_second=0
 )
@@ -97,8 +96,7 @@ class Gate:
         try:
             head = accept(request.method, request.headers, subprotocol(offered))
         except UpgradeRefused as refused:
-            body = messages.compact({"error": str(refused), "code": refused.status})
-            return Response(refused.status, body, headers=_WHAT_WE_SPEAK)
+            return _no_handshake(refused.status, str(refused))
         path = request.path.decode("latin-1").removeprefix(self._prefix)
         try:
             guest = self.admit(request, path)
@@ -111,11 +109,21 @@ class Gate:
         websocket = WebSocket(
             transport, self._limits[guest.app.id], self._deadlines, self._services.partings
         )
-        forwarded = _forwarded_for(request) if self._trust_proxy else ""
-        session = self.session(guest, websocket, forwarded or _peer(transport))
+        session = self.session(guest, websocket, self.client_of(request) or _peer(transport))
         websocket.start(session)
         websocket.send(head + session.open())
         return None
+
+    def explain(self, request: Request) -> Response | None:
+        """Answer a request for a WebSocket that asks for no upgrade; None for any other request."""
+        parts = request.path.decode("latin-1").removeprefix(self._prefix).split("/")
+        if request.method not in (b"GET", b"HEAD") or len(parts) != 3 or parts[1] != "app":
+            return None
+        return _no_handshake(426, missing(request.version, request.headers))
+
+    def client_of(self, request: Request) -> str:
+        """Return the client's address as a trusted proxy has seen it; empty if none says."""
+        return client_address(request.headers) if self._trust_proxy else ""
 
     def admit(self, request: Request, path: str) -> Guest:
         """Let a client in whose connection was asked for at ``path``, below any prefix.
@@ -173,6 +181,11 @@ class Gate:
         return app, version
 
 
+def _no_handshake(status: int, sentence: str) -> Response:
+    body = messages.compact({"error": sentence, "code": status})
+    return Response(status, body, headers=WHAT_WE_SPEAK)
+
+
 def _websocket_limits(app: App, send_buffer: int) -> WebSocketLimits:
     limits = app.limits
     return WebSocketLimits(
@@ -188,15 +201,6 @@ def _new_socket_id() -> str:
     """Unique and not to be guessed: 96 random bits in two parts below 2^53 (spec 1)."""
     bits = secrets.randbits(96)
     return f"{bits >> 48}.{bits & 0xFFFFFFFFFFFF}"
-
-
-def _forwarded_for(request: Request) -> str:
-    """The address that the nearest proxy saw, which comes last; empty if it says none."""
-    said = request.headers.get(b"x-forwarded-for", b"").rpartition(b",")[2].strip()
-    try:
-        return str(ip_address(said.decode("latin-1")))
-    except ValueError:
-        return ""
 
 
 def _peer(transport: asyncio.Transport) -> str:

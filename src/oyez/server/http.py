@@ -14,6 +14,7 @@ from typing import Any, cast
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
 from oyez.server.descriptors import plain_socket, write_directly
+from oyez.server.forwarded import came_over_tls
 from oyez.server.http_reader import HttpLimits, HttpRefused, Phase, Request, RequestReader
 from oyez.server.http_response import Response, Stream, encode, stream_head, usual_head
 
@@ -208,8 +209,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         if self._secure or self._server.trust_proxy:
-            forwarded = request.headers.get(b"x-forwarded-proto") == b"https"
-            request.secure = self._secure or forwarded
+            request.secure = self._secure or came_over_tls(request.headers)
         if request.upgraded is not None:
             self._upgrade(request, request.upgraded)
             return

@@ -71,11 +71,10 @@ class Request:
         secure: whether it came over TLS, to us or to a proxy that is trusted.
         upgraded: what followed a request for a WebSocket in the same packet; else None.
         keep_alive: whether the client expects the connection to stay open.
-        asks_to_keep: whether it has to be told so, as HTTP/1.0 demands.
+        version: of HTTP, ``1.0`` or ``1.1``.
     """
 
     __slots__ = (
-        "asks_to_keep",
         "body",
         "headers",
         "keep_alive",
@@ -84,6 +83,7 @@ class Request:
         "query",
         "secure",
         "upgraded",
+        "version",
     )
 
     def __init__(
@@ -93,7 +93,7 @@ class Request:
         headers: dict[bytes, bytes],
         *,
         keep_alive: bool,
-        asks_to_keep: bool = False,
+        version: str = "1.1",
     ) -> None:
         self.method = method
         if target[:1] != b"/" and b"://" in target:  # absolute form (RFC 9112 3.2.2)
@@ -101,10 +101,15 @@ class Request:
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.keep_alive = keep_alive
-        self.asks_to_keep = asks_to_keep
+        self.version = version
         self.body = b""
         self.secure = False
         self.upgraded: bytes | None = None
+
+    @property
+    def asks_to_keep(self) -> bool:
+        """Whether the client has to be told that the connection stays, as HTTP/1.0 demands."""
+        return self.version == "1.0" and self.keep_alive
 
 
 class RequestReader:
@@ -161,20 +166,28 @@ class RequestReader:
             HttpRefused: the answer to give; the reader must not be used again.
         """
         was, already = self.phase, len(self.complete)
+        rest: bytes | None = data
+        while rest is not None:
+            rest = self._parse(rest)
+        if len(self.complete) == already:  # else it is not known how much belongs to the next
+            self._count_wire(was, len(data))
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Have the parser read on; what it left unread behind an upgrade that is ignored."""
         self._packet = len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._upgrade(data[upgrade.args[0] :])
-            return
+            rest = data[upgrade.args[0] :]
         except httptools.HttpParserCallbackError as error:
             if isinstance(error.__context__, HttpRefused):
                 raise error.__context__ from None
             raise
         except httptools.HttpParserError as error:
             raise HttpRefused(400, f"Malformed HTTP request: {error}") from None
-        if len(self.complete) == already:  # else it is not known how much belongs to the next
-            self._count_wire(was, len(data))
+        else:
+            return None
+        return self._upgrade(rest)  # not in the handler: contexts of errors would be others there
 
     def _count_wire(self, was: Phase, size: int) -> None:
         """Bound what the parser has seen but not told: endless headers, padding of chunks."""
@@ -238,18 +251,17 @@ class RequestReader:
         if coding is not None and coding.lower() != b"chunked":
             raise HttpRefused(501, "The only supported transfer coding is chunked")
         length = headers.get(b"content-length")
-        if length is not None and int(length) > self._limits.body:
-            raise HttpRefused(413, self._body_too_large(int(length)))
+        if length is not None and length != b"0":
+            self._check_length(length.lstrip(b"0") or b"0")
         method = parser.get_method()
         if method == b"CONNECT":
             raise HttpRefused(405, "405 METHOD NOT ALLOWED")
-        keep_alive = parser.should_keep_alive()
         self._request = Request(
             method,
             self._target,
             headers,
-            keep_alive=keep_alive,
-            asks_to_keep=keep_alive and version == "1.0",
+            keep_alive=parser.should_keep_alive(),
+            version=version,
         )
         self.phase = _BODY
         self._size = self._wire_size = 0
@@ -258,6 +270,11 @@ class RequestReader:
         size = self._size + sum(len(name) + len(self._headers[name]) + 4 for name in self._headers)
         if size > self._head_limit:
             raise HttpRefused(431, self._head_too_large())
+
+    def _check_length(self, digits: bytes) -> None:
+        """Bound a declared length; ``int`` takes no more than 4,300 digits, even zeros."""
+        if len(digits) > len(str(self._limits.body)) or int(digits) > self._limits.body:
+            raise HttpRefused(413, self._body_too_large(digits.decode("latin-1")))
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
@@ -276,30 +293,32 @@ class RequestReader:
         self.phase = _BETWEEN
         self.complete.append(request)
 
-    def _upgrade(self, rest: bytes) -> None:
+    def _upgrade(self, rest: bytes) -> bytes | None:
         """The parser has stopped at a request that asks for another protocol."""
         request = self._request
         if request is None:
             raise HttpRefused(400, "Malformed HTTP request")
-        if wants_websocket(request.headers) and self._parser.get_http_version() == "1.1":
+        if request.version == "1.1" and wants_websocket(request.method, request.headers):
             request.upgraded = rest
             self.phase = _BETWEEN
             self.complete.append(request)
-            return
+            return None
         # Any other upgrade may be ignored (RFC 9110 7.8), but the parser has not read the body:
         # read the request again as if nothing had been offered. Java's client sends such ones.
-        version = self._parser.get_http_version().encode()
-        lines = [request.method + b" " + self._target + b" HTTP/" + version]
+        lines = [b"%b %b HTTP/%b" % (request.method, self._target, request.version.encode())]
         for name, value in request.headers.items():
             if name not in _HOP_BY_HOP:
                 lines.append(name + b": " + value)
         if not request.keep_alive or b"close" in request.headers.get(b"connection", b"").lower():
             lines.append(b"Connection: close")
         self._parser = httptools.HttpRequestParser(self)
-        self.feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
+        self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
+        if self._request is not None:  # the same again, now without what was not to be parsed
+            self._request.headers = request.headers
+        return rest
 
     def _head_too_large(self) -> str:
         return f"Request head too large (limit {self._limits.head} bytes)"
 
-    def _body_too_large(self, size: int) -> str:
+    def _body_too_large(self, size: int | str) -> str:
         return f"Request body too large ({size} > {self._limits.body} bytes)"

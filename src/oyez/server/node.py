@@ -79,7 +79,7 @@ class Node:
         self._services = Services(
             self.hub, self.engine, self.counters, self._deadlines, self.webhooks
         )
-        self._tls = load_tls(settings) if settings.tls_certificate else None
+        self._tls = load_tls(settings) if settings.secure else None
         self._gate = self._build_gate()
         self._fallbacks = Fallbacks(
             self._gate,
@@ -231,9 +231,7 @@ class Node:
             pages += webhook_pages(self.webhooks)
         for app in self.apps:
             if app.tokens[0].secret == SAMPLE_SECRET:
-                pages += welcome_pages(
-                    app, self.engine, port=self.port, admin_host=self.settings.admin_host
-                )
+                pages += welcome_pages(app, self.engine, self.settings, self.port)
                 break
         return pages
 
@@ -367,7 +365,7 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 engine=shown_url(node.settings.engine),
                 transport=node.settings.transport,
                 broadcast="write" if node.hub.broadcast is write_to_each else "io_uring",
-                tls=node.settings.tls_certificate is not None,
+                tls=node.settings.secure,
                 file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             )
             started()

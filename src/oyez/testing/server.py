@@ -50,7 +50,8 @@ class OyezServer:
         key: of its token.
         secret: of its token.
         encryption_master_key: base64, for encrypted channels; `client` has it, too.
-        url: all of it, ``http://KEY:SECRET@HOST:PORT/apps/APP_ID``, as ``Client.from_url`` reads.
+        url: all of it, as ``Client.from_url`` reads it:
+            ``http(s)://KEY:SECRET@HOST:PORT[/PREFIX]/apps/APP_ID``.
     """
 
     host: str
@@ -92,10 +93,9 @@ class OyezServer:
             stack.callback(self._thread.stop)
             self._node = self._thread.start()
             self.host, self.port = settings.host, self._node.port
-            self.url = (
-                f"http://{self.key}:{self.secret}@{self.host}:{self.port}"
-                f"{settings.path_prefix}/apps/{self.app_id}"
-            )
+            self._scheme = "https" if settings.secure else "http"
+            place = settings.place(self.port)
+            self.url = f"{self._scheme}://{self.key}:{self.secret}@{place}/apps/{self.app_id}"
             self._verifier = self._receiver.verifier = stack.enter_context(self.client())
             self._stack = stack.pop_all()
         return self
@@ -122,7 +122,7 @@ class OyezServer:
             "PUSHER_APP_SECRET": self.secret,
             "PUSHER_HOST": self.host,
             "PUSHER_PORT": str(self.port),
-            "PUSHER_SCHEME": "http",
+            "PUSHER_SCHEME": self._scheme,
         }
 
     def client(self, **options: Any) -> Client:

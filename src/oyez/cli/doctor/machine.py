@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from oyez.cli.doctor.finding import Finding
+from oyez.cli.output import netloc
 
 __all__ = ["backlog", "open_files", "port"]
 
@@ -63,7 +64,7 @@ def port(check: str, option: str, host: str, number: int) -> Finding:
     Args:
         option: of ``serve``, which chooses another port.
     """
-    where = f"{host}:{number}"
+    where = netloc(host, number)
     if number == 0:
         return Finding(check, "ok", "any free one")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET

@@ -8,6 +8,7 @@ from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from oyez.cli.doctor.finding import Finding
+from oyez.cli.output import netloc
 from oyez.cli.target import DEVELOPMENT_URL, explain, shown
 from oyez.sdk.client import Client
 from oyez.sdk.errors import OyezError
@@ -132,4 +133,4 @@ def _unreachable(place: _Place) -> str:
 
 def _name(place: _Place) -> str:
     host, port = place
-    return f"{host}:{port}" if port else host
+    return netloc(host, port) if port else host

@@ -270,7 +270,7 @@ class ClusterEngine:
         try:
             event = read(channel, message)
             self._knowledge.receive(app_id, event)
-        except (Refused, ValueError) as error:
+        except (Refused, ValueError, RecursionError) as error:
             self._refuse(app_id, channel, error)
 
     def _refuse(self, app_id: str, channel: str, error: Exception) -> None:

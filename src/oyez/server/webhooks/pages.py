@@ -74,7 +74,7 @@ def webhook_pages(webhooks: Webhooks) -> list[BaseRoute]:
                 return JSONResponse({"error": "Expected application/json", "code": 415}, 415)
             try:
                 response: Response = await handler(request)
-            except msgspec.MsgspecError as error:
+            except (ValueError, RecursionError) as error:
                 return JSONResponse({"error": f"Invalid body: {error}", "code": 400}, 400)
             except OutboxUnavailable as error:
                 return JSONResponse({"error": str(error), "code": 503}, 503)

@@ -5,6 +5,7 @@ first proof that the official client works.
 """
 
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,6 +16,7 @@ from oyez.protocol.errors import RequestError
 from oyez.protocol.events import read_publish
 from oyez.protocol.messages import compact
 from oyez.protocol.requests import Query
+from oyez.server.config import Settings
 from oyez.server.engine import Engine, EngineUnavailable
 
 __all__ = ["welcome_pages"]
@@ -36,15 +38,25 @@ _HEADERS = {
 _LOCAL = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-def welcome_pages(app: App, engine: Engine, *, port: int, admin_host: str) -> list[BaseRoute]:
+def welcome_pages(app: App, engine: Engine, settings: Settings, port: int) -> list[BaseRoute]:
     """Routes of the page for ``app``, whose secret is the sample one and no secret at all.
 
     Args:
+        settings: of this node; they say with what options clients connect, and by which name the
+            admin port may be asked.
         port: where clients connect; the host is the one the page was opened at.
-        admin_host: the address of the admin port, which may be asked by that name.
     """
-    token = app.tokens[0]
-    about = compact({"appId": app.id, "key": token.key, "secret": token.secret, "port": port})
+    token, admin_host = app.tokens[0], settings.admin_host
+    about = compact(
+        {
+            "appId": app.id,
+            "key": token.key,
+            "secret": token.secret,
+            "port": port,
+            "tls": settings.secure,
+            "path": settings.path_prefix,
+        }
+    )
 
     async def config(_: Request) -> Response:
         return Response(about, media_type="application/json", headers=_HEADERS)
@@ -80,5 +92,8 @@ def _static(path: str, name: str, media_type: str) -> Route:
 def _is_own_page(request: Request, admin_host: str) -> bool:
     """No other site may publish through a developer's browser, under whatever name it resolves."""
     host = request.headers.get("host", "")
-    same_origin = request.headers.get("origin") == f"http://{host}"
-    return same_origin and request.url.hostname in _LOCAL | {admin_host}
+    try:
+        name = urlsplit(f"//{host}").hostname
+    except ValueError:  # brackets without an end
+        return False
+    return request.headers.get("origin") == f"http://{host}" and name in _LOCAL | {admin_host}

@@ -23,7 +23,9 @@ function connect(app) {
     cluster: "",
     wsHost: location.hostname,
     wsPort: app.port,
-    forceTLS: false,
+    wssPort: app.port,
+    wsPath: app.path,
+    forceTLS: app.tls,
     enabledTransports: ["ws"],
   });
   pusher.connection.bind("state_change", ({ current }) => {
@@ -41,6 +43,8 @@ function describe(app) {
   at("secret").textContent = app.secret;
   at("host").textContent = location.hostname;
   at("port").textContent = app.port;
+  at("tls").textContent = app.tls ? "yes" : "no";
+  at("path").textContent = app.path || "none";
   at("example").textContent = `import pusher
 
 client = pusher.Pusher(
@@ -49,7 +53,7 @@ client = pusher.Pusher(
     secret="${app.secret}",
     host="${location.hostname}",
     port=${app.port},
-    ssl=False,
+    ssl=${app.tls ? "True" : "False"},
 )
 client.trigger(
     "${channelName}", "my-event", {"a": 1}
