@@ -16,7 +16,7 @@ SEED = 1
 
 
 @pytest.mark.xdist_group("chaos")
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("seconds", "clients"),
     [pytest.param(6.0, 30, id="short"), pytest.param(60.0, 60, id="long", marks=pytest.mark.soak)],

@@ -15,6 +15,15 @@ from tests.cli.command import OnTerminal, on_terminal, url_of
 from tests.conftest import RunningServer
 
 GUIDE = Path(__file__).parent.parent.parent / "docs" / "guide" / "cli.md"
+COUNTING = """
+[[apps]]
+id = "1001"
+name = "development"
+key = "app-key"
+secret = "app-secret"
+client_events = true
+subscription_count = true
+"""  # the development app, where `--info subscription_count` has an answer
 Example = tuple[str, str]
 
 
@@ -31,11 +40,11 @@ def matches(expected: str, printed: str) -> bool:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_examples_print_what_the_guide_says(
     start_server: Callable[..., RunningServer], tmp_path: Path
 ) -> None:
-    server = start_server()
+    server = start_server(COUNTING)
 
     def start(command: str) -> OnTerminal:
         shell = f'PATH="{Path(sys.executable).parent}:$PATH"; {command}'

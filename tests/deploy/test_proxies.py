@@ -176,7 +176,7 @@ def closings(node: RunningServer, client: str) -> list[dict[str, object]]:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_replacing_the_nodes_one_by_one_fails_no_publish_and_sends_clients_on(site: Site) -> None:
     # Without being told that a node will stop, nginx may have just sent it a request.
     with publishing(site.publisher(), may_fail=0 if site.kind.asks else 1) as published:
