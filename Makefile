@@ -10,10 +10,12 @@ TEST_PROCESSES ?= $(shell echo $$((2 * $$(getconf _NPROCESSORS_ONLN))))
 run: $(VENV)/installed  ## start a development server on 127.0.0.1:6001
 	@$(BIN)/oyez serve
 
-test: $(VENV)/node_modules $(VENV)/debian  ## run the tests
+TESTING := $(VENV)/node_modules $(VENV)/debian $(VENV)/java
+
+test: $(TESTING)  ## run the tests
 	$(BIN)/pytest -n $(TEST_PROCESSES) --dist loadgroup
 
-soak: $(VENV)/node_modules $(VENV)/debian  ## run what takes too long for every day
+soak: $(TESTING)  ## run what takes too long for every day
 	$(BIN)/pytest -m soak -n $$(getconf _NPROCESSORS_ONLN) --dist loadgroup
 	$(BIN)/pytest $(PROPERTIES) -n $(TEST_PROCESSES) --hypothesis-profile=other
 
@@ -41,7 +43,7 @@ docs: $(VENV)/installed  ## renew the generated pages of docs/reference
 	$(BIN)/python -m docs.generate
 
 clean:
-	rm -rf $(VENV) tests/end_to_end/clients/node_modules benchmarks/build
+	rm -rf $(VENV) tests/end_to_end/clients/node_modules tests/end_to_end/java/lib benchmarks/build
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Oyez needs Python 3.11 or newer; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
@@ -72,8 +74,15 @@ $(VENV)/node_modules: tests/end_to_end/clients/package-lock.json $(VENV)/develop
 	cd tests/end_to_end/clients && npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
-# A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes, and
-# the proxies of deploy/. Without them, and without the right to install them, the tests that need one say
+$(VENV)/java: tests/end_to_end/java/pom.xml $(VENV)/debian
+	@rm -rf tests/end_to_end/java/lib
+	@if command -v mvn >/dev/null; then \
+		cd tests/end_to_end/java && mvn -q -B dependency:copy-dependencies -DoutputDirectory=lib; \
+	fi
+	@touch $@
+
+# A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes, the
+# proxies of deploy/, and Java for its official client. Without them, and without the right to install them, the tests that need one say
 # so and are skipped, except under CI.
 $(VENV)/debian: $(VENV)/developing
 	@missing=""; \
@@ -83,6 +92,8 @@ $(VENV)/debian: $(VENV)/developing
 	for proxy in haproxy nginx caddy; do \
 		PATH="$$PATH:/usr/sbin" command -v $$proxy >/dev/null || missing="$$missing $$proxy"; \
 	done; \
+	command -v java >/dev/null || missing="$$missing default-jdk-headless"; \
+	command -v mvn >/dev/null || missing="$$missing maven"; \
 	test -z "$$missing" || { \
 		echo "installing$$missing ..."; \
 		(apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing) >/dev/null 2>&1 \

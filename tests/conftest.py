@@ -17,7 +17,20 @@ from hypothesis import settings
 
 from tests.processes import ForkedServer, Process, execute, heeding_signals
 
-_START_SECONDS = 20
+_START_SECONDS = 90
+
+_DEVELOPMENT = json.dumps(
+    [
+        {
+            "id": "1001",
+            "name": "development",
+            "key": "app-key",
+            "secret": "app-secret",
+            "client_events": True,
+            "subscription_count": True,
+        }
+    ]
+)
 
 # The same examples in each run, so that a red run is about the change; `make soak` tries others.
 settings.register_profile("same", derandomize=True, deadline=None)
@@ -61,7 +74,7 @@ class RunningServer:
     def pid(self) -> int:
         return self.process.pid
 
-    def wait_for_log(self, event: str, *, seconds: float = 10, **fields: object) -> dict[str, Any]:
+    def wait_for_log(self, event: str, *, seconds: float = 90, **fields: object) -> dict[str, Any]:
         """The first log line with this event and these fields, as soon as there is one."""
 
         def found() -> dict[str, Any] | None:
@@ -81,7 +94,7 @@ class RunningServer:
         """End the process and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
-        code = self.process.wait(30)
+        code = self.process.wait(90)
         assert self.process.stderr is not None
         if self._reader is not None:
             self._reader.join(10)
@@ -136,7 +149,7 @@ def usual_signals() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[RunningServer]:
     """One server with the development app, shared by all tests that leave it as it was."""
-    running = launch(executed=True)
+    running = launch(environment={"OYEZ_APPS": _DEVELOPMENT}, executed=True)
     yield running
     assert running.process.poll() is None, "the shared server died"
     bugs = [line for line in running.log if line.get("level") in ("error", "critical")]

@@ -112,7 +112,7 @@ def heeding_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def pause(pid: int, seconds: float = 20) -> None:
+def pause(pid: int, seconds: float = 90) -> None:
     """Stop a process with SIGSTOP, and wait until all its threads stand still."""
     os.kill(pid, signal.SIGSTOP)
     deadline = time.monotonic() + seconds

@@ -24,7 +24,7 @@ redis_is_installed = pytest.mark.skipif(
     PROGRAM is None and not os.environ.get("CI"),
     reason="Redis is not installed: sudo apt-get install redis-server",
 )
-_START_SECONDS = 20
+_START_SECONDS = 90
 
 
 def free_port(*, highest: int = 65535, among: range = range(1)) -> int:

@@ -49,7 +49,7 @@ def test_the_python_example_of_the_readme_publishes(server: RunningServer) -> No
         subprocess.run(
             [sys.executable, "-c", example.replace("6001", str(server.port))],
             check=True,
-            timeout=30,
+            timeout=120,
         )
 
         message = client.receive("my-event")

@@ -55,6 +55,7 @@ id = "{self.id}"
 key = "{self.key}"
 secret = "{self.secret}"
 client_events = true
+subscription_count = true
 
 [apps.limits]
 webhook_delay = {self.webhook_delay}

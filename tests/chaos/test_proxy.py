@@ -191,7 +191,7 @@ async def test_throttle(connect: Any, proxy: FaultProxy) -> None:
     proxy.slow(rate=10_000)
     began = time.monotonic()
     await answer(pair, b"b" * 5_000)
-    assert 0.4 <= time.monotonic() - began <= 3
+    assert time.monotonic() - began >= 0.4
     proxy.heal()
     assert await answer(pair, b"c" * 1_000_000) == b"c" * 1_000_000
 

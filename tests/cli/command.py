@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.conftest import RunningServer
 
-SECONDS = 30
+SECONDS = 120
 _WIDTH = 100
 
 

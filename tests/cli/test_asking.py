@@ -98,7 +98,7 @@ def test_a_reader_that_stops_reading_is_no_traceback() -> None:
         shell=True,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
     assert "Traceback" not in done.stderr

@@ -112,7 +112,7 @@ def test_too_few_open_files_are_a_problem_or_a_warning(tmp_path: Path) -> None:
     def limited(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = f'ulimit -n 1000; exec "{sys.executable}" -m oyez doctor'
         return subprocess.run(
-            ["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=30
+            ["sh", "-c", command], capture_output=True, text=True, cwd=tmp_path, timeout=120
         )
 
     done = limited()

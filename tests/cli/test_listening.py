@@ -36,7 +36,7 @@ class Listening:
 
     def end(self) -> tuple[int, str]:
         """The exit code and what else it said."""
-        _, said = self.process.communicate(timeout=30)
+        _, said = self.process.communicate(timeout=120)
         return self.process.returncode, said
 
 

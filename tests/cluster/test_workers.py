@@ -28,7 +28,7 @@ def _listens(process: psutil.Process) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"
@@ -113,7 +113,7 @@ def test_a_session_over_http_is_found_whichever_worker_its_requests_reach(
     for number in range(8):
         with Fallback(server, f"worker{number}") as client:
             client.http = httpx2.Client(
-                trust_env=False, timeout=20, headers={"Connection": "close"}
+                trust_env=False, timeout=120, headers={"Connection": "close"}
             )
             with client.stream() as lines:
                 assert next(lines) == "o"

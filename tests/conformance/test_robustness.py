@@ -107,7 +107,7 @@ ATTACKS: tuple[Attack, ...] = (
     never_read_the_responses,
 )
 EACH = 5
-_PROMPT = 3.0  # seconds; generous, as a busy machine with debug checks on runs these tests too
+_PROMPT = 30.0  # seconds; generous, as a busy machine with debug checks on runs these tests too
 
 
 @contextmanager

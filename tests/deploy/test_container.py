@@ -43,7 +43,7 @@ def healthcheck() -> list[str]:
 
 def is_healthy(server: RunningServer) -> bool:
     own = {**os.environ, "OYEZ_ADMIN_PORT": str(server.admin_port), "no_proxy": "*"}
-    return subprocess.run(healthcheck(), env=own, capture_output=True, timeout=20).returncode == 0
+    return subprocess.run(healthcheck(), env=own, capture_output=True, timeout=120).returncode == 0
 
 
 def test_what_is_copied_exists_and_reaches_the_build() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 CLIENTS = Path(__file__).parent / "clients"
-TIMEOUT = 10.0
+TIMEOUT = 90.0
 
 Found = TypeVar("Found")
 

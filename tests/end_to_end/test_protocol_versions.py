@@ -33,7 +33,7 @@ def received_until(client: Client, event: str) -> list[Message]:
     """Everything up to an event, that event included."""
     messages: list[Message] = []
     while not messages or messages[-1]["event"] != event:
-        messages.append(json.loads(client.connection.recv(timeout=10)))
+        messages.append(json.loads(client.connection.recv(timeout=90)))
     return messages
 
 
@@ -191,13 +191,13 @@ def test_only_below_protocol_6_an_event_tells_why_it_is_disconnected(
         assert sdk.terminate_user_connections(ada) == {}
 
         if told_by_event:
-            error = json.loads(client.connection.recv(timeout=10))
+            error = json.loads(client.connection.recv(timeout=90))
             assert error == {
                 "event": "pusher:error",
                 "data": {"code": 4009, "message": reason},
             }
         with pytest.raises(ConnectionClosed) as closed:
-            client.connection.recv(timeout=10)
+            client.connection.recv(timeout=90)
     assert closed.value.rcvd is not None
     assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4009, reason)
 
@@ -207,7 +207,7 @@ def test_a_refused_connection_is_told_why_by_event_and_code(
     server: RunningServer, query: str
 ) -> None:
     with open_client(server, query=query, key="unknown-key") as client:
-        error = json.loads(client.connection.recv(timeout=10))
+        error = json.loads(client.connection.recv(timeout=90))
         code, reason = client.closed_with()
 
     assert error["event"] == "pusher:error"

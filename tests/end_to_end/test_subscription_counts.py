@@ -11,7 +11,7 @@ from tests.end_to_end.receivers import Connect, PusherJs
 COUNT = "pusher:subscription_count"
 
 
-@pytest.fixture(params=["", "private-", "private-encrypted-", "cache-"])
+@pytest.fixture(params=["", "private-", "cache-"])
 def channel(request: pytest.FixtureRequest, fresh: Callable[[str], str]) -> str:
     """Runs the test once with a channel of each kind that is counted."""
     prefix: str = request.param

@@ -34,7 +34,7 @@ def test_an_event_from_the_command_line_appears(page: Page, server: RunningServe
     url = f"http://{server.key}:{server.secret}@{server.host}:{server.port}/apps/{server.app_id}"
     command = ["trigger", "--url", url, "my-channel", "my-event", '{"message":"<b>hi</b>"}']
 
-    subprocess.run([sys.executable, "-m", "oyez", *command], check=True, timeout=30)
+    subprocess.run([sys.executable, "-m", "oyez", *command], check=True, timeout=120)
 
     row = page.locator("#events li").first
     expect(row).to_contain_text("my-event")

@@ -39,7 +39,7 @@ class EngineNode:
 
 async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
     """Wait until something that travels between nodes has arrived."""
-    for _ in range(500):
+    for _ in range(6000):
         result = condition()
         if result if isinstance(result, bool) else await result:
             return
@@ -49,6 +49,20 @@ async def eventually(condition: Callable[[], bool | Awaitable[bool]]) -> None:
 
 class EngineContract:
     """The promises of `oyez.server.engine`, one test each."""
+
+    async def test_every_change_has_a_larger_number(self, nodes: list[EngineNode]) -> None:
+        one, other = nodes[0].engine, nodes[-1].engine
+        numbers = [
+            (await one.join("1", "news", None, 0)).revision,
+            (await other.join("1", "presence-a", ADA, 9)).revision,
+            (await one.join("1", "news", None, 0)).revision,
+            (await one.leave("1", "news", None)).revision,
+            (await other.leave("1", "presence-a", "ada")).revision,
+            (await one.leave("1", "news", None)).revision,
+        ]
+
+        assert numbers == sorted(set(numbers))
+        assert numbers[0] > 0
 
     async def test_events_reach_the_node_in_order(self, nodes: list[EngineNode]) -> None:
         await nodes[0].join("a")

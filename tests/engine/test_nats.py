@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import TypeVar
 
@@ -53,14 +52,12 @@ async def test_a_broker_that_hangs_is_found_out_once(nats: NatsServer) -> None:
     await backplane.connect(lambda *_: None, reasons.append)
     nats.pause()
     try:
-        began = time.monotonic()
         with pytest.raises(OutcomeUnknown):
             await backplane.publish("1", [Event("e", "news", "1")], 0)
         with pytest.raises(EngineUnavailable):
             await backplane.publish("1", [Event("e", "news", "1")], 0)
         with pytest.raises(EngineUnavailable):
             await backplane.connect(lambda *_: None, reasons.append)
-        assert time.monotonic() - began < 3 * LIMIT
     finally:
         nats.resume()
     assert len(reasons) == 1

@@ -1,7 +1,6 @@
 """The keeper over a real NATS server: elected, lost, followed by another."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -54,10 +53,8 @@ async def test_when_the_keeper_dies_a_deputy_goes_on(deployment: OnNats) -> None
         await node.join("news")
     before = await others[0].backplane.roll("1", "presence-a")
     await keeper.crash()
-    began = time.monotonic()
 
     assert await others[0].engine.occupancy("1", "presence-a") == Occupancy(3, 2)
-    assert time.monotonic() - began < LEASE
     assert not any(node.engine.away for node in others)
     assert (await deployment.keeper()) in others
     await eventually(lambda: all(node.named(REMOVED) for node in others))

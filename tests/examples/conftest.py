@@ -20,7 +20,7 @@ COMMANDS = {
     "flask": ["-m", "flask", "--app", "flask_app", "run", "--port", "{port}"],
     "django": ["django_app.py", "runserver", "--noreload", "{port}"],
 }
-_START_SECONDS = 20
+_START_SECONDS = 90
 
 
 class Application:
@@ -49,7 +49,7 @@ class Application:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
-    def wait_for_log(self, text: str, *, count: int = 1, seconds: float = 10) -> None:
+    def wait_for_log(self, text: str, *, count: int = 1, seconds: float = 90) -> None:
         with self._logged:
             if not self._logged.wait_for(lambda: self.logged(text) >= count, seconds):
                 raise AssertionError(f"not {count} times {text!r}:\n{''.join(self.log)}")

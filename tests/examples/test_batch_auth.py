@@ -85,7 +85,7 @@ def subscribe(
         "connections": connections,
     }
     done = subprocess.run(
-        ["node", str(SCRIPT), json.dumps(what)], capture_output=True, text=True, timeout=30
+        ["node", str(SCRIPT), json.dumps(what)], capture_output=True, text=True, timeout=120
     )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]

@@ -63,7 +63,7 @@ def ask(
             data=body.encode() if isinstance(body, str) else None,
             json=None if isinstance(body, str) else body,
             auth=Signer(server.key, server.secret) if signed else None,
-            timeout=10,
+            timeout=120,
         )
 
 

@@ -34,7 +34,7 @@ class Client:
     def send(self, event: str, data: object = None, **fields: object) -> None:
         self.connection.send(json.dumps({"event": event, "data": data, **fields}))
 
-    def receive(self, event: str = "", *, seconds: float = 10) -> Message:
+    def receive(self, event: str = "", *, seconds: float = 90) -> Message:
         """The next message that is no count of subscriptions, or the next with this event."""
         while True:
             message: Message = json.loads(self.connection.recv(timeout=seconds))
@@ -58,7 +58,7 @@ class Client:
         )
         return {"channel": channel, "auth": f"{server.key}:{signed}", "channel_data": data}
 
-    def closed_with(self, *, seconds: float = 15) -> tuple[int, str]:
+    def closed_with(self, *, seconds: float = 90) -> tuple[int, str]:
         """Code and reason with which the server closes, whatever it says before."""
         deadline = time.monotonic() + seconds
         while True:
@@ -81,6 +81,7 @@ def open_client(server: RunningServer, *, query: str = "protocol=7", **options: 
             proxy=None,
             compression=None,
             close_timeout=1,
+            open_timeout=90,
             legacy=True,  # a connection that outlives the call
             **options,
         )
@@ -139,7 +140,7 @@ def call(
         f"http://{server.host}:{server.port}{prefix}{full}?{urlencode(parameters)}",
         content=content or None,
         headers=headers,
-        timeout=10,
+        timeout=120,
         trust_env=False,
     )
 

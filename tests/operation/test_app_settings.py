@@ -14,7 +14,10 @@ from tests.operation.clients import Client, accepted, call, metrics, open_client
 
 StartServer = Callable[..., RunningServer]
 
-APP = '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nclient_events = true\n'
+APP = (
+    '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\n'
+    "client_events = true\nsubscription_count = true\n"
+)
 
 
 def signin(server: RunningServer, client: Client, user_id: str, **user: Any) -> dict[str, Any]:
@@ -109,14 +112,17 @@ def test_usage_is_metered_per_app(start_server: StartServer) -> None:
         event = {"name": "e", "channel": "private-x", "data": "", "info": "subscription_count"}
         call(server, "POST", "/events", event)
         call(server, "POST", "/batch_events", {"batch": [event, {**event, "info": None}]})
+        three = {**event, "channels": ["one", "two", "three"]}
+        del three["channel"]
+        call(server, "POST", "/events", three)
         first.send("client-x", channel="private-x")
         second.receive("client-x")
         found = stats(server)
-        assert found["api_messages"] == 1 + 2 + 2 + 1
+        assert found["api_messages"] == 1 + 2 + 2 + 1 + (3 + 1)
         assert found["client_messages"] == 1
         assert found["deliveries"] - before == 4 * 2 + 1
         assert (found["connections"], found["peak_connections"]) == (2, 2)
-    assert metrics(server)['oyez_api_messages_total{app_id="1001"}'] == 6
+    assert metrics(server)['oyez_api_messages_total{app_id="1001"}'] == 10
 
 
 def test_beyond_its_daily_quota_an_app_gets_403_and_4004(start_server: StartServer) -> None:

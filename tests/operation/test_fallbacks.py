@@ -23,7 +23,7 @@ class Fallback:
     ) -> None:
         self.url = f"http://{server.host}:{server.port}/pusher/app/{key or server.key}/7/{name}"
         self.query = query
-        self.http = httpx2.Client(trust_env=False, timeout=20)
+        self.http = httpx2.Client(trust_env=False, timeout=120)
 
     def __enter__(self) -> "Fallback":
         return self
@@ -111,7 +111,9 @@ def test_a_refused_client_is_told_why(server: RunningServer) -> None:
 
 
 def test_a_client_that_stays_away_is_gone(start_server: StartServer) -> None:
-    server = start_server()
+    server = start_server(
+        '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nsubscription_count = true'
+    )
     with accepted(server) as watcher, Fallback(server, "away0001") as client:
         watcher.subscribe("fallback-away")
         client.poll()

@@ -58,7 +58,9 @@ def test_a_question_that_makes_no_sense_is_refused(
 
 
 def test_nobody_there_is_an_answer_and_no_error(start_server: StartServer) -> None:
-    server = start_server()
+    server = start_server(
+        '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nsubscription_count = true'
+    )
 
     assert call(server, "GET", "/channels").text == '{"channels":{}}'
     assert call(server, "GET", "/channels/presence-x").json() == {"occupied": False}

@@ -1,5 +1,6 @@
 """Starting, being watched, and stopping."""
 
+import contextlib
 import resource
 import signal
 import socket
@@ -67,6 +68,25 @@ def test_gauges_equal_the_sockets_whatever_happened_before(start_server: StartSe
         client.connection.close()
 
 
+def test_clients_do_not_choose_how_many_series_there_are(start_server: StartServer) -> None:
+    server = start_server()
+    codes = [1000, 1001, 3000, 3999, *range(4000, 4060)]
+    for code in codes:
+        with accepted(server) as client:
+            client.connection.close(code)
+            server.wait_for_log("connection closed", code=code)
+    for number in range(20):
+        call(server, "GET", f"/nonsense{number}")
+
+    found = metrics(server)
+
+    series = [name for name in found if name.startswith("oyez_connections_closed_total")]
+    assert found['oyez_connections_closed_total{code="other"}'] > 40
+    assert sum(found[name] for name in series) == len(codes)
+    assert len(series) < 15
+    assert len([name for name in found if name.startswith("oyez_http_requests_total")]) < 5
+
+
 def test_a_connection_is_one_line_of_log_and_no_secret_is_in_it(start_server: StartServer) -> None:
     server = start_server()
     with accepted(server, query="protocol=7&client=js&version=8.6.0") as client:
@@ -132,31 +152,27 @@ def test_a_lame_duck_says_that_it_is_not_ready_and_goes_on_serving(
 
 
 def test_a_second_signal_ends_a_lame_duck_at_once(start_server: StartServer) -> None:
-    server = start_server("lame_duck_seconds = 60")
+    server = start_server("lame_duck_seconds = 600")
     server.process.send_signal(signal.SIGTERM)
     server.wait_for_log("lame duck")
-    started = time.monotonic()
-    assert server.stop() == 0
-    assert time.monotonic() - started < 10
+    assert server.stop() == 0  # which waits for half of that at most
 
 
 def test_while_draining_nobody_new_is_let_in_and_readiness_is_off(
     start_server: StartServer,
 ) -> None:
-    server = start_server("drain_seconds = 30")
+    server = start_server("drain_seconds = 600")
     clients = [accepted_socket(server) for _ in range(400)]
     server.process.send_signal(signal.SIGTERM)
     server.wait_for_log("draining")
 
     answer = get(server, "/readyz", admin=True)
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    time.sleep(0.1)  # the kernel closes the listener a turn of the loop later
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((server.host, server.port), 5)
-    started = time.monotonic()
+    with contextlib.suppress(ConnectionRefusedError):  # closed a turn of the loop later
+        while True:
+            socket.create_connection((server.host, server.port), 90).close()
     server.process.send_signal(signal.SIGTERM)  # the second one ends it at once
-    assert server.process.wait(5) == 0
-    assert time.monotonic() - started < 1.5
+    assert server.process.wait(90) == 0
     server.wait_for_log("stopped")
     for client in clients:
         client.close()
@@ -167,7 +183,7 @@ def test_an_address_in_use_is_said_in_one_line(server: RunningServer) -> None:
         [sys.executable, "-m", "oyez", "serve", "--port", str(server.port), "--admin-port", "0"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
 
     assert done.returncode == 1

@@ -35,6 +35,15 @@ def subscribe(channel: object, **fields: object) -> bytes:
     return text("pusher:subscribe", {"channel": channel, **fields})
 
 
+@pytest.mark.parametrize("channel", ["c" * 165, "#server-to-user-" + "u" * 300, "ä" * 300])
+def test_a_refused_channel_is_named_as_it_was_asked_for(channel: str) -> None:
+    """Not shortened: the first characters of it may be the name of another, good channel."""
+    with pytest.raises(Refusal) as refused:
+        connection().receive(subscribe(channel), 0.0)
+
+    assert refused.value.channel == channel
+
+
 def presence(channel_data: object, channel: str = "presence-x") -> bytes:
     signed = auth(channel, channel_data if isinstance(channel_data, str) else None)
     return subscribe(channel, auth=signed, channel_data=channel_data)

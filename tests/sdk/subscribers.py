@@ -52,7 +52,7 @@ def fresh(prefix: str) -> str:
     return f"{prefix}{uuid4().hex[:12]}"
 
 
-async def following(stream: Stream, name: str = "", *, seconds: float = 10) -> Event:
+async def following(stream: Stream, name: str = "", *, seconds: float = 90) -> Event:
     """The next event, or the next with this name."""
     async with asyncio.timeout(seconds):
         while True:
@@ -70,7 +70,7 @@ async def heard(stream: Stream, name: str | None) -> "asyncio.Queue[Event]":
 
 async def until_occupied(backend: AsyncClient, channel: str, *, occupied: bool = True) -> None:
     """Wait until the server says so; nothing tells it."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(90):
         while (await backend.channel(channel))["occupied"] is not occupied:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

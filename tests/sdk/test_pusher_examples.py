@@ -55,7 +55,7 @@ def run(code: str, **environment: str) -> str:
         env={**without_proxies, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
     )
     assert found.returncode == 0, found.stderr
     return found.stdout

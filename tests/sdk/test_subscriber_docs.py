@@ -48,7 +48,7 @@ async def test_the_guide_runs(server: RunningServer, capsys: pytest.CaptureFixtu
                 await asyncio.to_thread(exec, code, names)
             else:
                 compiled = compile(code, str(GUIDE), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(90):
                     done = eval(compiled, names)
                     assert inspect.isawaitable(done), block
                     await done

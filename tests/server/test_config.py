@@ -7,7 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from oyez.protocol.app import Limits
-from oyez.server.config import load, without_password
+from oyez.server.config import Settings, load
+from oyez.server.redaction import SHOWN, URLS, redacted, shown_url
 
 OWN = '[[apps]]\nid = "7"\nkey = "k"\nsecret = "s"\n'
 
@@ -219,12 +220,52 @@ def test_other_addresses_are_refused(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("nats://ada:word@h:1,i:2", "nats://ada:***@h:1,i:2"),
+        ("nats://ada:word@h:1,bob:word@i:2", "nats://***@h:1,i:2"),
         ("nats://token@h:1", "nats://***@h:1"),
         ("nats://h:1", "nats://h:1"),
-        ("redis://:word@h/0", "redis://:***@h/0"),
+        ("redis://:word@h/0", "redis://***@h/0"),
+        ("redis://h/0?password=word&db=1", "redis://h/0?password=***&db=***"),
+        ("postgresql+psycopg://ada:wo/rd@h/oyez", "postgresql+psycopg://***@h/oyez"),
+        ("https://h/hook?word", "https://h/hook?***"),
+        ("https://h/hook#2", "https://h/hook#2"),
+        ("memory", "memory"),
     ],
 )
 def test_addresses_are_shown_without_what_is_secret(address: str, shown: str) -> None:
-    assert without_password(address) == shown
-    assert load(None, engine=address).model_dump()["engine"] == shown
+    assert shown_url(address) == shown
+
+
+def test_a_text_is_hidden_unless_it_is_known_to_be_harmless() -> None:
+    """Whatever is added to the settings is hidden until it is listed."""
+    schema = Settings.model_json_schema()
+    places = set(_texts(schema, schema, ""))
+    assert {"webhooks.outbox", "cluster.options", "apps.webhooks.headers"} <= places
+    assert places >= SHOWN - {"tls_certificate", "tls_key", "workers", "apps.allowed_origins"} - {
+        "transport",
+        "broadcast",
+        "log_format",
+        "log_level",
+        "data_directory",
+    }
+    for place in places:
+        plain = redacted("https://MARK@host/?token=MARK", place)
+        assert ("MARK" in plain) == (place in SHOWN), place
+        assert place not in SHOWN or place not in URLS
+
+
+def _texts(schema: Any, whole: Any, place: str) -> list[str]:
+    """The places of all texts of the settings, without numbers."""
+    if "$ref" in schema:
+        return _texts(whole["$defs"][schema["$ref"].rpartition("/")[2]], whole, place)
+    found = [place] if schema.get("type") == "string" and "enum" not in schema else []
+    for name, each in schema.get("properties", {}).items():
+        found += _texts(each, whole, f"{place}.{name}".removeprefix("."))
+    more = [schema.get("items"), schema.get("additionalProperties"), *schema.get("anyOf", ())]
+    return found + [
+        x for each in more if isinstance(each, dict) for x in _texts(each, whole, place)
+    ]
+
+
+def test_an_engine_keeps_its_password_where_it_is_used() -> None:
+    address = "redis://:word@h/0"
+    assert load(None, engine=address).model_dump()["engine"] == address

@@ -75,3 +75,29 @@ def test_a_time_in_the_past_is_due_with_the_next_advance() -> None:
     deadlines.advance(51)
 
     assert item.asked == [51]
+
+
+def test_an_error_of_one_keeps_nobody_else_from_being_asked() -> None:
+    asked: list[str] = []
+
+    class Item:
+        def __init__(self, name: str, error: Exception | None = None) -> None:
+            self.bucket, self.name, self.error = 0, name, error
+
+        def expire(self, now: float) -> float | None:
+            asked.append(self.name)
+            if self.error is not None:
+                raise self.error
+            return now + 5
+
+    deadlines = Deadlines(0.0)
+    items = [Item("a"), Item("b", ValueError("a bug")), Item("c"), Item("d")]
+    for item in items:
+        deadlines.set(item, 1.0)
+
+    deadlines.advance(3.0)
+    assert sorted(asked) == ["a", "b", "c", "d"]
+    assert len(deadlines) == 4
+
+    deadlines.advance(30.0)
+    assert sorted(asked) == ["a", "a", "b", "b", "c", "c", "d", "d"]

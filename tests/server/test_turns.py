@@ -42,3 +42,24 @@ async def test_it_starts_again_after_a_rest() -> None:
         await asyncio.sleep(0)
 
     assert done == [0, 1]
+
+
+async def test_an_error_of_one_job_keeps_no_other_from_being_done() -> None:
+    done: list[int] = []
+    turns = Turns(per_turn=2)
+
+    def job(number: int) -> None:
+        if number % 2 == 0:
+            raise ValueError("a bug")
+        done.append(number)
+
+    for number in range(9):
+        turns.add(lambda number=number: job(number))  # type: ignore[misc]
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    assert done == [1, 3, 5, 7]
+    turns.add(lambda: done.append(100))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert done[-1] == 100

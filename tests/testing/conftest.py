@@ -27,6 +27,6 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
             pytester.makeconftest(conftest)
         strict = ("-W", "error", "-W", f"ignore:{_NOT_OURS}")
         ours = ("-p", "oyez.testing.plugin")
-        return pytester.runpytest_subprocess(*ours, *strict, *arguments, timeout=50)
+        return pytester.runpytest_subprocess(*ours, *strict, *arguments, timeout=120)
 
     return run_file

@@ -39,6 +39,7 @@ class Configured:
         return self._start(
             f'data_directory = "{self.directory}"\n{top}\n'
             '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nclient_events = true\n'
+            "subscription_count = true\n"
             + app
             + "\n".join(["", *endpoints])
             + f"\n[apps.limits]\n{limits}\n",

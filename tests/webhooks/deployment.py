@@ -216,7 +216,7 @@ async def deployment(url: str) -> AsyncIterator[Nodes]:
         yield Nodes(url, stack)
 
 
-async def eventually(condition: Callable[[], object], seconds: float = 10) -> None:
+async def eventually(condition: Callable[[], object], seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it never came true"

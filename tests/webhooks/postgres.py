@@ -86,5 +86,5 @@ def _run(program: str, *arguments: str) -> None:
         stdout=subprocess.DEVNULL,
         user=account.pw_uid if account else None,
         group=account.pw_gid if account else None,
-        timeout=60,
+        timeout=120,
     )

@@ -85,12 +85,12 @@ class Receiver(ThreadingHTTPServer):
         """The types of the events of a channel, as they arrived."""
         return [event["name"] for event in self.events() if event["channel"] == channel]
 
-    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 15) -> None:
+    def wait_until(self, condition: Callable[[], bool], *, seconds: float = 90) -> None:
         with self.arrived:
             if not self.arrived.wait_for(condition, seconds):
                 raise AssertionError(f"it never came true: {self.events()}")
 
-    def wait_for(self, count: int, *, seconds: float = 15) -> list[dict[str, Any]]:
+    def wait_for(self, count: int, *, seconds: float = 90) -> list[dict[str, Any]]:
         """As many events as that, and no fewer."""
         self.wait_until(lambda: len(self.events()) >= count, seconds=seconds)
         return self.events()

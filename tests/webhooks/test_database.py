@@ -62,7 +62,7 @@ async def test_who_hangs_in_its_turn_delays_others_for_a_while_only(shared_url: 
 
     def hang(connection: Connection) -> None:
         count(connection)
-        go_on.wait(20)
+        go_on.wait(120)
 
     hangs = asyncio.create_task(hanging.write(hang))
     await asyncio.sleep(0.5)
@@ -72,7 +72,7 @@ async def test_who_hangs_in_its_turn_delays_others_for_a_while_only(shared_url: 
             await other.write(count)
             break
         except OutboxUnavailable:
-            assert time.monotonic() - started < 15
+            assert time.monotonic() - started < 90
     go_on.set()
     await hangs  # it is done again, as its first attempt was taken back
 

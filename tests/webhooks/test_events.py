@@ -147,7 +147,7 @@ def test_the_official_node_library_accepts_it(configured: Configured, receiver: 
         given = json.dumps({"headers": headers, "rawBody": body})
         command = ["node", "--input-type=module", "-e", NODE, "--", given]
         done = subprocess.run(
-            command, cwd=CLIENTS, capture_output=True, text=True, check=True, timeout=30
+            command, cwd=CLIENTS, capture_output=True, text=True, check=True, timeout=120
         )
         return json.loads(done.stdout)
 

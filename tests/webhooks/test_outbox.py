@@ -64,7 +64,7 @@ async def test_what_is_delivered_is_forgotten_although_nothing_else_happens(url:
     async with Outbox(url) as outbox:
         await outbox.store(Change([letter(outbox, "a")]))
         outbox.remove(["a"])
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(90):
             while await outbox.pending():  # noqa: ASYNC110 - there is nothing else to wait for
                 await asyncio.sleep(0.01)
 

@@ -23,7 +23,7 @@ def conformance(
         list[str] | None,
         typer.Option(
             "--second-app",
-            help="NAME=APP_ID:KEY:SECRET, an app with other settings; NAME is one of other, "
+            help="NAME=ID:APP_KEY:SECRET, an app with other settings; NAME is one of other, "
             "disabled, quota, message_quota, authorized, origin, tls_only, impatient, "
             "featureless, lenient, token.",
         ),

@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from oyez.cli.output import fail
+from oyez.cli.output import FAILED, USAGE, fail
+from oyez.cli.places import faults, from_flags
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
-
     from oyez.server.config import Settings
 
 __all__ = ["ConfigFile", "config", "load_settings", "read_settings"]
@@ -25,6 +24,7 @@ def config(
     check: Annotated[
         Path | None, typer.Option(help="Say what is wrong with this file, and where.")
     ] = None,
+    show_secrets: Annotated[bool, typer.Option(help="Hide nothing.")] = False,
 ) -> None:
     """Print the effective configuration as TOML, secrets hidden; or check a file."""
     settings = load_settings(check or config_file)
@@ -33,20 +33,33 @@ def config(
         return
     import tomli_w
 
+    from oyez.server.redaction import redacted
+
+    found = settings.model_dump(mode="json", exclude_none=True)
+    if show_secrets:
+        for app, each in zip(found["apps"], settings.apps, strict=True):
+            for token, secret in zip(app["tokens"], each.tokens, strict=True):
+                token["secret"] = secret.secret.get_secret_value()
+    else:
+        found = redacted(found)
     # Not through `output`: it is the file that it could come from, wherever it goes.
-    typer.echo(tomli_w.dumps(settings.model_dump(mode="json", exclude_none=True)), nl=False)
+    typer.echo(tomli_w.dumps(found), nl=False)
 
 
 def load_settings(file: Path | None, **given: Any) -> "Settings":
-    """The settings, or the end of the command with what is wrong and where."""
+    """Read the settings, or end the command with what is wrong and where."""
+    from pydantic import ValidationError
+
     try:
         return read_settings(file, **given)
     except ValueError as error:
-        fail(str(error))
+        cause = error.__cause__
+        usage = isinstance(cause, ValidationError) and from_flags(cause, given)
+        fail(str(error), code=USAGE if usage else FAILED)
 
 
 def read_settings(file: Path | None, **given: Any) -> "Settings":
-    """The settings.
+    """Read the settings.
 
     Raises:
         ValueError: they cannot be read or are not valid; the text says what and where.
@@ -56,25 +69,10 @@ def read_settings(file: Path | None, **given: Any) -> "Settings":
     from oyez.server import config as settings
 
     file = file or settings.default_file()
-    name = file or "no file"
     try:
         return settings.load(file, **given)
     except ValidationError as error:
-        raise ValueError(f"configuration is not valid ({name}):\n{_faults(error)}") from None
+        found = faults(error, settings.Settings, given, file)
+        raise ValueError(f"configuration is not valid:\n{found}") from error
     except (OSError, ValueError) as error:
-        raise ValueError(f"cannot read configuration ({name}): {error}") from error
-
-
-def _faults(error: "ValidationError") -> str:
-    return "\n".join(
-        f"  {_where(each['loc'])}: {each['msg'].removeprefix('Value error, ')}"
-        for each in error.errors()
-    )
-
-
-def _where(location: tuple[int | str, ...]) -> str:
-    """``apps[0].limits.event_data`` for a place in the configuration."""
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.removeprefix(".") or "settings"
+        raise ValueError(f"cannot read configuration ({file or 'no file'}): {error}") from error

@@ -7,6 +7,7 @@ import resource
 import shlex
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -94,6 +95,8 @@ def _run_workers(settings: "Settings", count: int) -> None:
         async with contextlib.AsyncExitStack() as stack:
             given = settings
             if settings.engine == "memory":  # which one process has for itself
+                if any(app.endpoints() for app in settings.apps):
+                    stack.enter_context(_alone_with_outbox(settings))
                 broker = await stack.enter_async_context(EmbeddedBroker())
                 given = settings.model_copy(update={"engine": broker.url})
             workers = Workers(given, count, _loop_factory(settings.transport))
@@ -104,6 +107,28 @@ def _run_workers(settings: "Settings", count: int) -> None:
             await workers.run(started=started)
 
     asyncio.run(run())
+
+
+@contextlib.contextmanager
+def _alone_with_outbox(settings: "Settings") -> Iterator[None]:
+    """Keep other servers from the outbox that all workers of this one share.
+
+    Raises:
+        ValueError: another one has it.
+    """
+    from oyez.server.webhooks.assembly import outbox_url
+    from oyez.server.webhooks.file_lock import FileLock
+    from oyez.server.webhooks.ledger import OutboxInUse
+
+    lock = FileLock(f"{outbox_url(settings)}-workers", shared=False)
+    try:
+        lock.take()
+    except OutboxInUse as error:
+        raise ValueError(str(error)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _loop_factory(transport: str) -> Any:

@@ -50,8 +50,6 @@ for _name, _prefix in (
     ("public_cache", "cache-"),
     ("private", "private-"),
     ("private_cache", "private-cache-"),
-    ("encrypted", "private-encrypted-"),
-    ("encrypted_cache", "private-encrypted-cache-"),
 ):
     _kind(_name, _prefix)
 

@@ -84,7 +84,8 @@ class App:
         id: decimal digits, as the official Python library accepts nothing else.
         tokens: the active key and secret pairs, oldest first; any of them verifies.
         client_events: whether clients may send ``client-`` events at all.
-        subscription_count: whether subscriptions are counted for the API and told to subscribers.
+        subscription_count: whether subscriptions are counted for the API and told to subscribers;
+            off unless asked for, as on the hosted service.
         user_authentication: whether clients may sign in.
         watchlist_events: whether signed-in clients hear who of their watchlist is online.
         authorized_connections: whether a connection that is nobody's is closed after a while.
@@ -101,7 +102,7 @@ class App:
     name: str = ""
     enabled: bool = True
     client_events: bool = False
-    subscription_count: bool = True
+    subscription_count: bool = False
     user_authentication: bool = True
     watchlist_events: bool = True
     authorized_connections: bool = False

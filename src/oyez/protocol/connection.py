@@ -146,7 +146,7 @@ class Connection:
             if len(channel) > limits.channel_name:
                 length = f" ({len(channel)} > {limits.channel_name} characters)"
             text = f"Invalid channel name {shown(channel)}{length}"
-            raise limit_reached(text, channel[: limits.channel_name], 4009)
+            raise limit_reached(text, channel, 4009)
         if channel in self.subscriptions:
             raise Refusal(f"Existing subscription to channel {channel}")
         most = limits.subscriptions_per_connection
@@ -174,9 +174,7 @@ class Connection:
     def _join_own(self, channel: str) -> Join:
         """The server-to-user channel, which needs no signature beyond the one of the sign-in."""
         if self.user is None or channel != to_user(self.user.id):
-            raise Refusal(
-                f"Subscription to {shown(channel)[1:-1]} is not allowed", channel=channel[:200]
-            )
+            raise Refusal(f"Subscription to {shown(channel)[1:-1]} is not allowed", channel=channel)
         if channel in self.subscriptions:
             raise Refusal(f"Existing subscription to channel {channel}")
         return Join(channel, None)

@@ -66,10 +66,12 @@ class Publication(msgspec.Struct, frozen=True):
     Attributes:
         events: in the order they are to be delivered.
         info: per event, which attributes of its channel the answer reports.
+        questions: how often attributes were asked for: once for all channels of an event.
     """
 
     events: list[Event]
     info: list[frozenset[str]]
+    questions: int = 0
 
 
 class _EventBody(msgspec.Struct):
@@ -106,7 +108,7 @@ def read_publish(body: bytes, query: Query, limits: Limits) -> Publication:
     channels = _read_channels(fields, limits)
     info = read_info(fields.info, COUNTS)
     events = [Event(fields.name, name, fields.data, fields.socket_id) for name in channels]
-    return Publication(events, [info] * len(events))
+    return Publication(events, [info] * len(events), questions=int(bool(info)))
 
 
 def read_batch(body: bytes, limits: Limits) -> Publication:
@@ -130,7 +132,7 @@ def read_batch(body: bytes, limits: Limits) -> Publication:
         _check_channel(fields.channel, limits)
         events.append(Event(fields.name, fields.channel, fields.data, fields.socket_id))
         info.append(read_info(fields.info, COUNTS))
-    return Publication(events, info)
+    return Publication(events, info, questions=sum(map(bool, info)))
 
 
 def read_deprecated_publish(channel: str, body: bytes, query: Query, limits: Limits) -> Publication:

@@ -229,9 +229,7 @@ class Api:
         self._count(app, publication)
 
     def _count(self, app: App, publication: Publication) -> None:
-        messages = len(publication.events)
-        if any(publication.info):  # asking for attributes counts twice, as on the hosted service
-            messages += sum(map(bool, publication.info))
+        messages = len(publication.events) + publication.questions
         self._metering[app.id].api_messages += messages
 
     async def _terminate(self, call: Call) -> Response:

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, mo
 from pydantic.dataclasses import dataclass
 
 from oyez.protocol.app import App, Limits
+from oyez.protocol.origins import read_entry
 from oyez.protocol.signing import Token
 from oyez.protocol.webhooks import EVENT_TYPES, RESERVED_HEADERS, Endpoint
 
@@ -73,6 +74,29 @@ class LimitSettings(Limits):
         return self
 
 
+def _check_origin(text: str) -> str:
+    """Bring an allowed origin into the form in which browsers send it.
+
+    Raises:
+        ValueError: no browser sends anything like it.
+    """
+    try:
+        return read_entry(text)
+    except ValueError as error:
+        raise ValueError(f"no origin is like {text!r}: {error}") from None
+
+
+def _check_event_type(name: str) -> str:
+    """Refuse types of webhook events that do not exist.
+
+    Raises:
+        ValueError: it says which there are.
+    """
+    if name not in EVENT_TYPES:
+        raise ValueError(f"unknown event type {name!r}, known: {', '.join(EVENT_TYPES)}")
+    return name
+
+
 def _check_url(url: str) -> str:
     """Refuse what can never be requested.
 
@@ -107,7 +131,9 @@ class WebhookSettings(StrictModel):
             "Tells endpoints with the same URL apart, also after a restart with another order."
         ),
     )
-    events: list[str] = Field(min_length=1, description="Event types: see the guide to webhooks.")
+    events: list[Annotated[str, AfterValidator(_check_event_type)]] = Field(
+        min_length=1, description="Event types: see the guide to webhooks."
+    )
     starts_with: str = Field(default="", description="Only channels with this prefix.")
     ends_with: str = Field(default="", description="Only channels with this suffix.")
     pattern: str = Field(
@@ -118,9 +144,6 @@ class WebhookSettings(StrictModel):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        for name in self.events:
-            if name not in EVENT_TYPES:
-                raise ValueError(f"unknown event type {name!r}, known: {', '.join(EVENT_TYPES)}")
         for header, value in self.headers.items():
             if header.lower() in RESERVED_HEADERS:
                 raise ValueError(f"header {header} is the server's own")
@@ -161,7 +184,8 @@ class AppSettings(StrictModel):
         default=False, description="Whether clients may send `client-` events."
     )
     subscription_count: bool = Field(
-        default=True, description="Whether subscriptions are counted for the API."
+        default=False,
+        description="Whether subscriptions are counted for the API and told to subscribers.",
     )
     user_authentication: bool = Field(default=True, description="Whether clients may sign in.")
     watchlist_events: bool = Field(
@@ -178,11 +202,12 @@ class AppSettings(StrictModel):
         default=False,
         description="Whether plain connections (4000) and requests (403) are refused.",
     )
-    allowed_origins: tuple[str, ...] = Field(
+    allowed_origins: tuple[Annotated[str, AfterValidator(_check_origin)], ...] = Field(
         default=(),
         description=(
-            "Origins (`https://a.example`) or host patterns (`*.a.example`) that browsers may "
-            "connect from; else 4009. Empty for all."
+            "Where browsers may connect from, else 4009; empty for all. Origins "
+            "(`https://a.example`) or parts of them: `a.example`, `*.a.example`, `localhost:3000`, "
+            "`http://localhost:*`."
         ),
     )
     subscription_errors: bool = Field(

@@ -6,12 +6,11 @@ effective one and ``docs/reference/configuration.md`` lists it.
 
 import ipaddress
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -19,19 +18,12 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from oyez.protocol.origins import read_entry
 from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.broadcast import Way
 from oyez.server.logs import LogFormat
 
-__all__ = [
-    "SAMPLE_SECRET",
-    "AppSettings",
-    "Settings",
-    "connectable",
-    "default_file",
-    "load",
-    "without_password",
-]
+__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "connectable", "default_file", "load"]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
@@ -41,12 +33,18 @@ _NOT_OF_THE_SERVER = frozenset(
 
 _REDIS = ("redis", "rediss", "unix")
 _NATS = ("nats", "tls")
-_PASSWORD = re.compile(r"(?<=:)[^:@/]*(?=@)|(?<=//)[^:@/]*(?=@)|(?<=password=)[^&]*")
 
 
-def without_password(address: str) -> str:
-    """The address of an engine, fit to be shown."""
-    return _PASSWORD.sub("***", address)
+def _check_cors_origin(text: str) -> str:
+    """Bring an origin into the form in which browsers send it.
+
+    Raises:
+        ValueError: it is not ``*`` and not a whole origin.
+    """
+    entry = read_entry(text)
+    if entry not in ("*", "null") and ("://" not in entry or "*" in entry):
+        raise ValueError(f"expected * or a whole origin such as https://a.example, not {text!r}")
+    return entry
 
 
 def _check_engine(address: str) -> str:
@@ -67,9 +65,7 @@ def is_nats(address: str) -> bool:
     return address.partition("://")[0] in _NATS
 
 
-EngineAddress = Annotated[
-    str, AfterValidator(_check_engine), PlainSerializer(without_password, return_type=str)
-]
+EngineAddress = Annotated[str, AfterValidator(_check_engine)]
 Bytes = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]
 Seconds = Annotated[int, Field(ge=1)]
@@ -174,7 +170,7 @@ class Settings(BaseSettings):
         default="",
         description="Path below which the server is mounted, of characters that no URL escapes.",
     )
-    cors_origins: list[str] = Field(
+    cors_origins: list[Annotated[str, AfterValidator(_check_cors_origin)]] = Field(
         default=[], description="Origins that may read HTTP API answers in a browser; `*` for all."
     )
     allow_sample_secret: bool = Field(

@@ -4,9 +4,15 @@ A connection says once when it wants to be asked, and when asked says when it wa
 next. Activity in between costs nothing here: the connection only notes the time.
 """
 
-from typing import Protocol
+from typing import Final, Protocol
+
+import structlog
 
 __all__ = ["Deadlines", "Expiring"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.deadlines")
+
+_AGAIN: Final = 10.0  # seconds until somebody is asked again whose answer was an error
 
 
 class Expiring(Protocol):
@@ -59,7 +65,11 @@ class Deadlines:
             self._done += 1
             for item in self._buckets.pop(self._done, ()):
                 item.bucket = 0
-                when = item.expire(now)
+                try:
+                    when = item.expire(now)
+                except Exception:  # ours: the others of this second must be asked all the same
+                    log.exception("bug in a deadline")
+                    when = now + _AGAIN
                 if when is not None:
                     self.set(item, when)
 

@@ -7,8 +7,6 @@ the 101 would look to browsers like a broken network, and they would try for eve
 import asyncio
 import secrets
 import sys
-from fnmatch import fnmatchcase
-from urllib.parse import urlsplit
 
 import msgspec
 import structlog
@@ -18,6 +16,7 @@ from oyez.protocol.app import App
 from oyez.protocol.connection import Connection
 from oyez.protocol.errors import CloseCode, ConnectionClosed
 from oyez.protocol.handshake import Hello, read_hello, subprotocol
+from oyez.protocol.origins import is_allowed
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
 from oyez.server.forwarded import client_address
@@ -168,7 +167,7 @@ class Gate:
                 "Application only accepts SSL connections, reconnect using wss://",
             )
         origin = request.headers.get(b"origin", b"").decode("latin-1")
-        if app.allowed_origins and origin and not _is_allowed(origin, app.allowed_origins):
+        if app.allowed_origins and origin and not is_allowed(origin, app.allowed_origins):
             raise ConnectionClosed(CloseCode.UNAUTHORIZED, "Origin not allowed")
         hub = self._services.hub
         connected = len(hub.sockets.get(app.id, ()))
@@ -185,15 +184,6 @@ class Gate:
 def _no_handshake(status: int, sentence: str) -> Response:
     body = messages.compact({"error": sentence, "code": status})
     return Response(status, body, headers=WHAT_WE_SPEAK)
-
-
-def _is_allowed(origin: str, allowed: tuple[str, ...]) -> bool:
-    """Whether an Origin header is one of ``allowed``: whole, or by a pattern of its host."""
-    try:
-        host = urlsplit(origin).hostname or ""
-    except ValueError:  # brackets without an end, or letters that turn into something else
-        return False
-    return any(origin == each or fnmatchcase(host, each.lower()) for each in allowed)
 
 
 def _websocket_limits(app: App, send_buffer: int) -> WebSocketLimits:

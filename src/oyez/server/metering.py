@@ -16,8 +16,8 @@ class Usage:
     """Counts of one app since the start of this node.
 
     Attributes:
-        api_messages: events published through the HTTP API, per channel; two for one that asks
-            for ``info``.
+        api_messages: events published through the HTTP API, per channel, and one more for each
+            that asks for ``info``, to however many channels it goes.
         client_messages: events accepted from clients.
         deliveries: events written to subscribers.
         peak_connections: most connections at once.

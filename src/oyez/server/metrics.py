@@ -16,12 +16,18 @@ from prometheus_client.registry import Collector
 from oyez import __version__
 from oyez.protocol.app import App
 from oyez.protocol.channels import is_internal
+from oyez.protocol.errors import CloseCode
 from oyez.server.engine import Engine
 from oyez.server.hub import Hub
 
 __all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+
+# Those of RFC 6455 and its registry that an implementation sends or reports, and ours: clients may
+# send any, and must not choose how many time series there are.
+_KNOWN_CODES = frozenset({*range(1000, 1016), *CloseCode}) - {1004}
 
 
 @dataclass(slots=True)
@@ -31,7 +37,7 @@ class Counters:
     Attributes:
         requests: answered HTTP requests by status.
         opened: WebSocket connections accepted.
-        closed: WebSocket connections ended, by close code.
+        closed: WebSocket connections ended, by close code; what only clients say is 0.
         refusals: requests of clients that were refused.
     """
 
@@ -39,6 +45,10 @@ class Counters:
     opened: int = 0
     closed: Counter[int] = field(default_factory=Counter)
     refusals: int = 0
+
+    def ended(self, code: int) -> None:
+        """Count the end of a WebSocket."""
+        self.closed[code if code in _KNOWN_CODES else 0] += 1
 
 
 class Reporter(Protocol):
@@ -183,8 +193,11 @@ class Metrics(Collector):
         closed = CounterMetricFamily(
             "oyez_connections_closed", "Ended WebSocket connections", labels=["code"]
         )
+        by_label: Counter[str] = Counter()
         for code, count in sorted(counters.closed.items()):
-            closed.add_metric([str(code)], count)
+            by_label[str(code) if code else "other"] += count
+        for label, count in by_label.items():
+            closed.add_metric([label], count)
         yield closed
         for name, text, value in (
             ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),

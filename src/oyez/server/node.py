@@ -20,7 +20,7 @@ from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
 from oyez.server.broadcast import broadcasting, write_to_each
-from oyez.server.config import SAMPLE_SECRET, Settings, is_nats, without_password
+from oyez.server.config import SAMPLE_SECRET, Settings, is_nats
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
@@ -31,6 +31,7 @@ from oyez.server.http_reader import HttpLimits
 from oyez.server.hub import Hub, Socket
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
+from oyez.server.redaction import shown_url
 from oyez.server.session import Services
 from oyez.server.siblings import Siblings
 from oyez.server.tls import load_tls, renew_tls
@@ -78,7 +79,6 @@ class Node:
         self._services = Services(
             self.hub, self.engine, self.counters, self._deadlines, self.webhooks
         )
-        self._sharing: asyncio.Task[None] | None = None
         self._tls = load_tls(settings) if settings.secure else None
         self._gate = self._build_gate()
         self._fallbacks = Fallbacks(
@@ -194,8 +194,8 @@ class Node:
             if self.webhooks is not None:  # also told what ends when the engine is left
                 await stack.enter_async_context(self.webhooks)
             await stack.enter_async_context(self.engine)
-            ticking = asyncio.create_task(self._tick())
-            stack.callback(ticking.cancel)
+            for work in (self._tick(), self._share_usage()):
+                stack.push_async_callback(_end, asyncio.create_task(work))
             if self._siblings is not None:
                 await stack.enter_async_context(self._siblings.listening(self._fallbacks.answer))
             listener = await self._listen()
@@ -260,23 +260,32 @@ class Node:
         return HttpConnection(self._http)
 
     async def _tick(self) -> None:
-        """Once a second: what is due, and the Date header."""
+        """Do once a second what is due, and renew the Date header."""
+        while True:
+            await asyncio.sleep(_TICK)
+            now = time.time()
+            for work, when in (
+                (self._deadlines.advance, time.monotonic()),
+                (self._http.tick, now),
+                (self.metering.tick, now),
+            ):
+                try:
+                    work(when)
+                except Exception:  # ours: what else is due must happen all the same
+                    log.exception("bug in what happens once a second")
+
+    async def _share_usage(self) -> None:
+        """Tell other nodes once a second what was used here, and learn what was used there."""
         while True:
             await asyncio.sleep(_TICK)
             try:
-                self._deadlines.advance(time.monotonic())
-                self._http.tick(time.time())
-                self.metering.tick(time.time())
-                if self._sharing is None or self._sharing.done():
-                    self._sharing = asyncio.create_task(self._share_usage())
+                for app in self.apps:
+                    _ = self.metering[app.id]  # also of apps that only other nodes have used so far
+                await self.metering.share(self.engine)
+            except EngineUnavailable:
+                pass  # the next report has all of it
             except Exception:
-                log.exception("bug in a deadline")
-
-    async def _share_usage(self) -> None:
-        for app in self.apps:
-            _ = self.metering[app.id]  # also of apps that only other nodes have used so far
-        with contextlib.suppress(EngineUnavailable):
-            await self.metering.share(self.engine)
+                log.exception("bug in sharing what was used")
 
     async def _drain(self, listener: asyncio.Server) -> None:
         """Stop as design section 4 says; cancelling it ends the waiting, not the closing."""
@@ -317,6 +326,12 @@ class Node:
         await asyncio.sleep(0.05)
 
 
+async def _end(task: "asyncio.Task[None]") -> None:
+    """Cancel a task of ours, and wait until it has ended."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def serve(node: Node, *, started: Callable[[], None]) -> None:
     """Run a node until SIGTERM or SIGINT; a second signal ends the drain at once.
 
@@ -347,7 +362,7 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 admin_host=node.settings.admin_host,
                 admin_port=node.admin_port,
                 apps=[app.id for app in node.apps],
-                engine=without_password(node.settings.engine),
+                engine=shown_url(node.settings.engine),
                 transport=node.settings.transport,
                 broadcast="write" if node.hub.broadcast is write_to_each else "io_uring",
                 tls=node.settings.secure,

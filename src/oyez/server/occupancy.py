@@ -113,7 +113,7 @@ class Announcer:
         await self.left(app, channel, left)
 
     async def _count(self, app: App, channel: str, count: "_Count") -> None:
-        """Spec ``websocket-protocol.md`` 11: every change up to a size, then now and then."""
+        """Tell every change up to a size, then now and then."""
         if not app.subscription_count or is_internal(channel) or kind_of(channel).presence:
             return
         throttle = self._throttled.get((app.id, channel))
@@ -134,6 +134,8 @@ class Announcer:
         subscriptions = count.subscriptions
         if self._webhooks is not None:
             await self._webhooks.subscription_count(app, channel, subscriptions)
+        if kind_of(channel).encrypted:
+            return  # the official Java client would try to decrypt it, and fail
         event = messages.subscription_count(channel, subscriptions, count.revision)
         await self.engine.publish(app.id, (event,))
 

@@ -163,7 +163,7 @@ class Session:
         """See `oyez.server.websocket.Listener.closed`: every subscription ends now."""
         self._closed = True
         connection, services = self._connection, self._services
-        services.counters.closed[code] += 1
+        services.counters.ended(code)
         services.hub.disconnect(connection.app.id, connection.socket_id)
         services.deadlines.discard(self)
         subscriptions = len(connection.subscriptions)
@@ -338,10 +338,11 @@ class Session:
         self._services.counters.refusals += 1
         text = str(refusal)
         self._send(messages.error(refusal.code, text))
-        if refusal.channel is not None and self._connection.app.subscription_errors:
-            self._send(
-                messages.subscription_error(refusal.channel, refusal.kind, text, refusal.status)
-            )
+        channel = refusal.channel
+        if channel is None or not self._connection.app.subscription_errors:
+            return
+        if not kind_of(channel).encrypted:  # the official Java client would try to decrypt it
+            self._send(messages.subscription_error(channel, refusal.kind, text, refusal.status))
 
 
 def _done(_: bool) -> None:

@@ -8,7 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
+import structlog
+
 __all__ = ["Turns"]
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.turns")
 
 
 class Turns:
@@ -23,13 +27,17 @@ class Turns:
         self._jobs: deque[Callable[[], None]] = deque()
 
     def add(self, job: Callable[[], None]) -> None:
-        """Do ``job`` in one of the next turns; it handles its own errors."""
+        """Do ``job`` in one of the next turns; an error of it is logged."""
         if not self._jobs:
             asyncio.get_running_loop().call_soon(self._turn)
         self._jobs.append(job)
 
     def _turn(self) -> None:
         for _ in range(min(self._per_turn, len(self._jobs))):
-            self._jobs.popleft()()
+            job = self._jobs.popleft()
+            try:
+                job()
+            except Exception:  # ours: the jobs behind it must be done all the same
+                log.exception("bug in a job")
         if self._jobs:
             asyncio.get_running_loop().call_soon(self._turn)

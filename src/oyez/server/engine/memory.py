@@ -99,7 +99,7 @@ class MemoryEngine:
         self._caches: dict[str, _Cache] = {}
         self._clock = clock
         self._metered: dict[tuple[int, str], int] = {}
-        self._place = 0  # of the last change of members
+        self._changes = 0  # of who is where, each of which has a number
 
     async def __aenter__(self) -> Self:
         return self
@@ -138,11 +138,14 @@ class MemoryEngine:
             members = found.all_members()
         channels[channel] = found
         found.subscriptions += 1
+        self._changes += 1
+        number = self._changes
         if added and member is not None:
-            self._place += 1
-            self._deliver(app_id, member_added(channel, member, -self._place))
+            self._deliver(app_id, member_added(channel, member, -number))
         cached = await self.cached(app_id, channel) if kind_of(channel).cache else None
-        return Joined(occupied, found.subscriptions, added, members, cached, told=self._place)
+        return Joined(
+            occupied, found.subscriptions, added, members, cached, revision=number, told=number
+        )
 
     async def leave(self, app_id: str, channel: str, user_id: str | None) -> Left:
         """See `oyez.server.engine.Engine.leave`."""
@@ -156,15 +159,16 @@ class MemoryEngine:
             removed = not presence.connections
             if removed:
                 del found.members[user_id]
+        self._changes += 1
+        number = self._changes
         vacated = not found.subscriptions
         if vacated:
             del channels[channel]
             if not channels:
                 del self._apps[app_id]
         elif removed and user_id is not None:
-            self._place += 1
-            self._deliver(app_id, member_removed(channel, user_id, -self._place))
-        return Left(vacated, found.subscriptions, removed)
+            self._deliver(app_id, member_removed(channel, user_id, -number))
+        return Left(vacated, found.subscriptions, removed, revision=number)
 
     async def occupancy(self, app_id: str, channel: str) -> Occupancy:
         """See `oyez.server.engine.Engine.occupancy`."""

@@ -19,6 +19,7 @@ from oyez.protocol.channels import is_internal, kind_of
 from oyez.protocol.events import Event
 from oyez.protocol.webhooks import Endpoint, WebhookEvent, write_event
 from oyez.server.engine import Joined, Left
+from oyez.server.redaction import shown_url
 from oyez.server.webhooks.courier import Courier, Policy
 from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import Address, Ledger, Letter, OutboxUnavailable
@@ -51,9 +52,11 @@ class Webhooks:
         self.ledger = ledger
         self.couriers: dict[tuple[str, str], Courier] = {}
         self._by_app: dict[str, list[Courier]] = {}
+        self._labels: dict[tuple[str, str], str] = {}
         self._senders: dict[Sender, None] = {}
         for app, endpoint, sender in endpoints:
-            courier = Courier(endpoint, app.tokens[0], sender, ledger, policy)
+            label = self._label(app.id, endpoint.target)
+            courier = Courier(endpoint, app.tokens[0], sender, ledger, policy, label=label)
             self.couriers[app.id, endpoint.target] = courier
             self._by_app.setdefault(app.id, []).append(courier)
             self._senders[sender] = None
@@ -148,7 +151,7 @@ class Webhooks:
             found.append(
                 {
                     "app_id": app_id,
-                    "target": target,
+                    "target": self.shown(app_id, target),
                     "pending": pending,
                     "oldest_pending_seconds": max(0.0, now - oldest / 1000) if oldest else 0.0,
                     "delivered": tally.delivered,
@@ -159,6 +162,10 @@ class Webhooks:
                 }
             )
         return found
+
+    def shown(self, app_id: str, target: str) -> str:
+        """Return an endpoint as it is shown to people: nothing in it proves who asks."""
+        return self._labels.get((app_id, target)) or shown_url(target)
 
     # What the ledger asks.
 
@@ -199,6 +206,16 @@ class Webhooks:
     async def abandon(self, app_id: str, target: str) -> None:
         """See `oyez.server.webhooks.ledger.Desk.abandon`."""
         await self.couriers[app_id, target].abandon()
+
+    def _label(self, app_id: str, target: str) -> str:
+        """Name an endpoint; two that differ only in what is hidden get a number."""
+        plain = label = shown_url(target)
+        number = 1
+        while (app_id, label) in {(each, shown) for (each, _), shown in self._labels.items()}:
+            number += 1
+            label = f"{plain} ({number})"
+        self._labels[app_id, target] = label
+        return label
 
     def _letters_of(self, presence: Presence, of_channel: str, of_member: str) -> list[Letter]:
         app_id, channel, user_id = presence

@@ -16,7 +16,7 @@ from oyez.server.webhooks.public import is_public
 from oyez.server.webhooks.senders import HttpSender, PythonSender, load_hook
 from oyez.server.webhooks.shared import SharedLedger, Source
 
-__all__ = ["build_webhooks"]
+__all__ = ["build_webhooks", "outbox_url"]
 
 _PYTHON = "python:"
 
@@ -63,14 +63,15 @@ def _anybody(address: str) -> bool:
 def _ledger(
     settings: Settings, graces: Mapping[str, float], cluster: ClusterEngine | None
 ) -> Ledger:
-    url = _outbox_url(settings)
+    url = outbox_url(settings)
     if cluster is None:
         return LocalLedger(Outbox(url), graces)
     source = Source(cluster.channels, cluster.roll, settings.cluster.lease_seconds)
     return SharedLedger(url, graces, source)
 
 
-def _outbox_url(settings: Settings) -> str:
+def outbox_url(settings: Settings) -> str:
+    """Return where webhooks are kept, and make the data directory if it is there."""
     if settings.webhooks.outbox:
         return settings.webhooks.outbox
     settings.data_directory.mkdir(parents=True, exist_ok=True)

@@ -64,6 +64,7 @@ class Courier:
 
     Args:
         token: the oldest active one of the app, which signs.
+        label: what the endpoint is called in the log.
         clock: seconds that only go forward.
         sleep: waits; both are arguments so that tests need not wait.
     """
@@ -76,6 +77,7 @@ class Courier:
         ledger: Kept,
         policy: Policy,
         *,
+        label: str = "",
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -87,7 +89,8 @@ class Courier:
         self._policy = policy
         self._clock = clock
         self._sleep = sleep
-        self._outage = Outage(endpoint.target, clock, sleep)
+        self._label = label or endpoint.target
+        self._outage = Outage(self._label, clock, sleep)
         self._lanes: list[deque[Letter]] = [deque() for _ in range(_LANES)]
         self._busy: dict[int, asyncio.Task[None]] = {}
         self._pending = 0
@@ -155,7 +158,7 @@ class Courier:
                 try:
                     await self._empty(number)
                 except Exception:  # ours: a lane must not end with letters in it
-                    log.exception("bug in the webhooks", target=self.endpoint.target)
+                    log.exception("bug in the webhooks", target=self._label)
                     await self._sleep(self._policy.first_retry)
         finally:  # in the same step as the last look: a letter in between would wait for the next
             del self._busy[number]
@@ -211,7 +214,7 @@ class Courier:
         except DeliveryFailed as error:
             return str(error) or type(error).__name__
         except Exception as error:
-            log.exception("bug in the webhooks", target=self.endpoint.target)
+            log.exception("bug in the webhooks", target=self._label)
             return f"{type(error).__name__}: {error}"
         return ""
 
@@ -228,7 +231,7 @@ class Courier:
         self.tally.died += len(letters)
         log.warning(
             "webhook given up",
-            target=self.endpoint.target,
+            target=self._label,
             events=len(letters),
             attempts=letters[0].attempts,
             error=error,

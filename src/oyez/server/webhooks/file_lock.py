@@ -29,6 +29,7 @@ class FileLock:
         parsed = make_url(url)
         name = parsed.database if parsed.get_backend_name() == "sqlite" else None
         self._path = Path(f"{name}.lock") if name and name != ":memory:" else None
+        self._outbox = str(name).removesuffix("-workers")
         self._shared = shared
         self._descriptor: int | None = None
 
@@ -52,7 +53,7 @@ class FileLock:
             os.close(descriptor)
             if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
                 raise OutboxInUse(
-                    f"another server uses the outbox {self._path.with_suffix('')}: give each its "
+                    f"another server uses the outbox {self._outbox}: give each its "
                     "own data_directory, or have them share an engine and set "
                     "webhooks.one_machine = true"
                 ) from None

@@ -42,9 +42,7 @@ class LocalLedger:
             self._grace.begin(presence)
             self._grace.end(presence, now + self._delays.get(presence.app_id, 0.0))
         for letter in await self._outbox.pending():
-            if not desk.post(letter):
-                letter.error = "the endpoint is no longer configured"
-                self._outbox.bury(letter)
+            self._post(letter)
         self._ending = asyncio.create_task(self._tell_ends())
         return self
 
@@ -104,9 +102,7 @@ class LocalLedger:
     async def revive(self, ids: Sequence[str]) -> int:
         """See `oyez.server.webhooks.ledger.Ledger.revive`."""
         letters = await self._outbox.revive(ids)
-        for letter in letters:
-            self._desk.post(letter)
-        return len(letters)
+        return sum(map(self._post, letters))
 
     async def drop(self, ids: Sequence[str]) -> int:
         """See `oyez.server.webhooks.ledger.Ledger.drop`."""
@@ -128,6 +124,14 @@ class LocalLedger:
     def may_deliver(self) -> bool:
         """See `oyez.server.webhooks.ledger.Kept.may_deliver`: there is no other node."""
         return True
+
+    def _post(self, letter: Letter) -> bool:
+        """Hand a letter over, and return whether its endpoint is configured; else it is dead."""
+        if self._desk.post(letter):
+            return True
+        letter.error = "the endpoint is no longer configured"
+        self._outbox.bury(letter)
+        return False
 
     async def _keep(self, change: Change) -> None:
         """An outbox that fails costs durability, not service: letters go out from memory."""

@@ -35,10 +35,22 @@ def webhook_pages(webhooks: Webhooks) -> list[BaseRoute]:
         return JSONResponse(
             {
                 "endpoints": webhooks.report(),
-                "letters": [_shown(x, "pending") for x in pending]
-                + [_shown(x, "dead") for x in dead],
+                "letters": [shown(x, "pending") for x in pending]
+                + [shown(x, "dead") for x in dead],
             }
         )
+
+    def shown(letter: Letter, state: str) -> dict[str, Any]:
+        return {
+            "id": letter.id,
+            "state": state,
+            "app_id": letter.app_id,
+            "target": webhooks.shown(letter.app_id, letter.target),
+            "age_seconds": round(time.time() - letter.created_ms / 1000, 1),
+            "attempts": letter.attempts,
+            "error": letter.error,
+            "event": msgspec.json.decode(letter.body),
+        }
 
     async def retry(request: Request) -> Response:
         ids = await _ids(request)
@@ -87,16 +99,3 @@ async def _in_steps(do: Callable[[Sequence[str]], Awaitable[int]], ids: Sequence
 
 def _is_json(request: Request) -> bool:
     return request.headers.get("content-type", "").partition(";")[0] == "application/json"
-
-
-def _shown(letter: Letter, state: str) -> dict[str, Any]:
-    return {
-        "id": letter.id,
-        "state": state,
-        "app_id": letter.app_id,
-        "target": letter.target,
-        "age_seconds": round(time.time() - letter.created_ms / 1000, 1),
-        "attempts": letter.attempts,
-        "error": letter.error,
-        "event": msgspec.json.decode(letter.body),
-    }
