@@ -23,7 +23,14 @@ from oyez.server.app_settings import AppSettings, StrictModel, TokenSettings
 from oyez.server.broadcast import Way
 from oyez.server.logs import LogFormat
 
-__all__ = ["SAMPLE_SECRET", "AppSettings", "Settings", "connectable", "default_file", "load"]
+__all__ = [
+    "SAMPLE_SECRET",
+    "AppSettings",
+    "Settings",
+    "connectable",
+    "default_file",
+    "load",
+]
 
 SAMPLE_SECRET = "app-secret"  # noqa: S105 - refused on any public address, see Settings.check
 _FILE = "oyez.toml"
