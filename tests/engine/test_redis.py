@@ -70,6 +70,18 @@ class TestRedis(EngineContract, ClusterContract):
     async def nodes(self, deployment: OnRedis) -> list[ClusterNode]:
         return [await deployment.node(), await deployment.node()]
 
+    async def test_a_kept_event_that_cannot_be_read_is_none(
+        self, redis: RedisServer, deployment: OnRedis
+    ) -> None:
+        node = await deployment.node()
+        await node.engine.publish("1", [Event("e", "cache-a", "x")], cache_seconds=60)
+        assert await node.engine.cached("1", "cache-a") is not None
+        with redis.client() as client:
+            client.hset("{oyez:1:cache-a}:cache", "event", b"\xc1")  # MessagePack has no such byte
+
+        assert await node.engine.cached("1", "cache-a") is None
+        assert (await node.join("cache-a")).cached is None
+
 
 class OnSentinels(OnRedis):
     """Nodes over whoever is the master at present."""

@@ -3,15 +3,15 @@
 JetStream's API is requests with JSON, so it is spoken here over our own connection.
 """
 
-import json
-from base64 import b64decode
 from typing import Any, Final, NamedTuple
+
+import msgspec
 
 from oyez.server.engine import EngineUnavailable
 from oyez.server.engine.nats.link import Link
 from oyez.server.engine.nats.subjects import Subjects
 
-__all__ = ["Entries", "Found", "Outdated"]
+__all__ = ["Entries", "Found", "Outdated", "read_answer"]
 
 _API: Final = "$JS.API"
 _LONGEST: Final = 7 * 86_400 * 10**9  # ns that anything is kept which nobody renews
@@ -38,6 +38,38 @@ class Found(NamedTuple):
     sequence: int
 
 
+class _Error(msgspec.Struct, frozen=True):
+    err_code: int = 1
+    description: str = "no reason given"
+
+
+class _Message(msgspec.Struct, frozen=True):
+    seq: int
+    data: bytes = b""  # which JSON carries as base64
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What is used of any answer."""
+
+    error: _Error | None = None
+    message: _Message | None = None
+    seq: int | None = None
+
+    @property
+    def code(self) -> int:
+        """Of the error, 0 if there is none."""
+        return self.error.err_code if self.error is not None else 0
+
+    def unavailable(self) -> EngineUnavailable:
+        """Return what to raise where the answer does not help."""
+        said = self.error.description if self.error is not None else "no answer that can be read"
+        return EngineUnavailable(f"JetStream: {said}")
+
+
+_decode = msgspec.json.Decoder(_Answer).decode
+_NOTHING: Final = _Answer()
+
+
 class Entries:
     """Reads and writes over one connection."""
 
@@ -53,7 +85,7 @@ class Entries:
         """
         # In a cluster whoever has the stream answers this, while others may have no leader.
         answer = await self._call(f"STREAM.INFO.{self._subjects.stream}", {})
-        if not _code(answer):
+        if not answer.code:
             return
         config: dict[str, Any] = {
             "name": self._subjects.stream,
@@ -68,9 +100,9 @@ class Entries:
         for replicas in _REPLICAS:
             config["num_replicas"] = replicas
             answer = await self._call(f"STREAM.CREATE.{self._subjects.stream}", config)
-            if _code(answer) in (0, _EXISTS):
+            if answer.code in (0, _EXISTS):
                 return
-        raise EngineUnavailable(f"JetStream: {_said(answer)}")
+        raise answer.unavailable()
 
     async def read(self, subject: str) -> Found | None:
         """The last message of a subject.
@@ -80,12 +112,11 @@ class Entries:
         """
         call = f"STREAM.MSG.GET.{self._subjects.stream}"
         answer = await self._call(call, {"last_by_subj": subject})
-        if _code(answer) in (_NO_MESSAGE, _NO_STREAM):
+        if answer.code in (_NO_MESSAGE, _NO_STREAM):
             return None
-        if _code(answer):
-            raise EngineUnavailable(f"JetStream: {_said(answer)}")
-        message = answer["message"]
-        return Found(b64decode(message.get("data", "")), message["seq"])
+        if answer.message is None:
+            raise answer.unavailable()
+        return Found(answer.message.data, answer.message.seq)
 
     async def write(self, subject: str, message: bytes, after: int) -> int:
         """Keep a message instead of the one at the place ``after``, 0 for none; its place.
@@ -99,13 +130,12 @@ class Entries:
         if answer.nobody:  # the stream is gone, and what was in it
             await self.prepare()
             raise Outdated("the stream was lost")
-        found = _parse(answer.data)
-        if _code(found) in _OUTDATED:
-            raise Outdated(_said(found))
-        if _code(found) or "seq" not in found:
-            raise EngineUnavailable(f"JetStream: {_said(found)}")
-        sequence: int = found["seq"]
-        return sequence
+        found = read_answer(answer.data)
+        if found.error is not None and found.code in _OUTDATED:
+            raise Outdated(found.error.description)
+        if found.code or found.seq is None:
+            raise found.unavailable()
+        return found.seq
 
     def put(self, subject: str, message: bytes, seconds: int = 0) -> None:
         """Keep a message, without waiting; what comes later from here is later there, too.
@@ -116,10 +146,10 @@ class Entries:
         headers = f"NATS/1.0\r\nNats-TTL: {seconds}\r\n\r\n".encode() if seconds else b""
         self._link.publish(subject, message, headers=headers)
 
-    async def _call(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
-        answer = await self._link.ask(f"{_API}.{name}", json.dumps(body).encode())
-        found = {} if answer.nobody else _parse(answer.data)
-        if answer.nobody or _code(found) in _NOT_ENABLED:
+    async def _call(self, name: str, body: dict[str, Any]) -> _Answer:
+        answer = await self._link.ask(f"{_API}.{name}", msgspec.json.encode(body))
+        found = _NOTHING if answer.nobody else read_answer(answer.data)
+        if answer.nobody or found.code in _NOT_ENABLED:
             raise EngineUnavailable(
                 "the NATS server has no JetStream (for this account): start it with -js, or with "
                 "jetstream {} in its configuration"
@@ -127,21 +157,13 @@ class Entries:
         return found
 
 
-def _parse(data: bytes) -> dict[str, Any]:
+def read_answer(data: bytes) -> _Answer:
+    """Read an answer of JetStream.
+
+    Raises:
+        EngineUnavailable: it is none.
+    """
     try:
-        found = json.loads(data)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise EngineUnavailable("JetStream gave an answer that cannot be read")
-    return found
-
-
-def _code(answer: dict[str, Any]) -> int:
-    error: dict[str, Any] = answer.get("error") or {}
-    return int(error.get("err_code", 0) or bool(error))
-
-
-def _said(answer: dict[str, Any]) -> str:
-    error: dict[str, Any] = answer.get("error") or {}
-    return str(error.get("description", "no answer that can be read"))
+        return _decode(data)
+    except (ValueError, RecursionError):
+        raise EngineUnavailable("JetStream gave an answer that cannot be read") from None

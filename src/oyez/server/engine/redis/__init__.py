@@ -26,7 +26,7 @@ from oyez.server.engine import (
     OutcomeUnknown,
 )
 from oyez.server.engine.backplane import Beat, Change, Held, Roll, Stale, Standing
-from oyez.server.engine.messages import VERSION, read, write, write_body
+from oyez.server.engine.messages import VERSION, Refused, read, write, write_body
 from oyez.server.engine.redis import scripts
 from oyez.server.engine.redis.address import Address
 from oyez.server.engine.redis.lane import Lane
@@ -155,7 +155,10 @@ class RedisBackplane:
         sequence, body, left = await self._lane.run(scripts.CACHED, [key])
         if not body or left <= 0:
             return None
-        event = read(channel, bytes((VERSION,)) + bytes(8) + body)
+        try:
+            event = read(channel, bytes((VERSION,)) + bytes(8) + body)
+        except Refused:  # it was kept by a node that writes another version
+            return None
         return Cached(event.name, event.data, left / 1000, int(sequence))
 
     # Who is alive.
