@@ -139,7 +139,7 @@ def test_a_configuration_that_is_not_valid_is_a_problem(file: Callable[[str], st
     assert done.returncode == 1
     found = report(done.stdout)["configuration"]
     assert found["state"] == "problem"
-    assert "port: Input should be a valid integer" in found["found"]
+    assert "port: expected a whole number, not 'x'" in found["found"]
 
 
 def test_without_a_url_a_development_server_need_not_run() -> None:

@@ -154,8 +154,8 @@ def test_without_the_broker_clients_stay_and_all_is_well_afterwards(
         eve.connection.close()
         broker.start()
         until(lambda: ready(one) and ready(two))
-        ada.subscribe("news")
         assert [user(x) for x in (ada.receive(REMOVED), bob.receive(REMOVED))] == ["eve", "eve"]
+        ada.subscribe("news")
         publish(two, "presence-a", "back")
         assert ada.receive("e")["data"] == bob.receive("e")["data"] == "back"
         answer = call(two, "GET", "/channels", query={"filter_by_prefix": "presence-"}).json()

@@ -101,7 +101,7 @@ def skipped(report: Report) -> set[str]:
 
 def target_of(server: RunningServer) -> Target:
     app = Credentials(server.app_id, server.key, server.secret)
-    return Target(f"http://{server.host}:{server.port}", app, patience=4)
+    return Target(f"http://{server.host}:{server.port}", app, patience=30)
 
 
 async def test_the_server_keeps_every_rule(server: RunningServer) -> None:
@@ -126,7 +126,7 @@ async def test_the_settings_of_an_app_take_effect(
         SECOND_APPS,
         crowded_url=f"http://{small.host}:{small.port}",
         stop_command=f"kill -TERM {main.pid}",
-        patience=4,
+        patience=30,
     )
     wanted = [check for check in ALL if OPTIONS & set(check.needs) or check.id in PAUSES]
 

@@ -12,6 +12,7 @@ __all__ = ["CHECKS"]
 CHECKS = Checks("websocket-protocol.md")
 ON = "client_events"
 _RATE = 4301
+_TRIES = 5
 
 
 async def pair(probe: Probe, prefix: str = "private-") -> tuple[str, Client, Client]:
@@ -261,14 +262,20 @@ async def the_rate_recovers(probe: Probe) -> None:
 @CHECKS.add("limits.client_events_sliding", "README.md 4 and ambiguities.md A-51", ADVICE, ON)
 async def the_rate_is_a_sliding_window(probe: Probe) -> None:
     """No window of one second has more than 10 events: 6 and, 0.6 s later, 6 are too many."""
-    channel, sender, _ = await pair(probe)
-    for _ in range(6):
-        await sender.send("client-a", "x", channel=channel)
-    expect("codes", await codes(sender), [])
-    await asyncio.sleep(0.6)
-    for _ in range(6):
-        await sender.send("client-a", "x", channel=channel)
-    expect("codes", await codes(sender), [_RATE] * 2)
+    loop = asyncio.get_running_loop()
+    for _ in range(_TRIES):  # this machine may be too busy to send all of them within a second
+        channel, sender, _ = await pair(probe)
+        began = loop.time()
+        for _ in range(6):
+            await sender.send("client-a", "x", channel=channel)
+        expect("codes", await codes(sender), [])
+        await asyncio.sleep(0.6)
+        for _ in range(6):
+            await sender.send("client-a", "x", channel=channel)
+        refused = await codes(sender)
+        if loop.time() - began < 1.0:
+            break
+    expect("codes", refused, [_RATE] * 2)
     await asyncio.sleep(0.5)  # the first six are more than a second ago, refused ones do not count
     for _ in range(6):
         await sender.send("client-a", "x", channel=channel)
