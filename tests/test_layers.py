@@ -155,6 +155,7 @@ ALLOWED: dict[str, set[str]] = {
 LIBRARIES: dict[str, set[str]] = {
     "aiofastnet": {"server.node"},
     "aiohttp": {"sdk.aiohttp_transport"},
+    "anyio": {"sdk.transport"},
     "httptools": {"server.http_reader"},
     "httpx2": {"cli.webhooks", "conformance", "sdk.transport", "server.webhooks"},
     "msgspec": {

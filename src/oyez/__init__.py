@@ -8,6 +8,8 @@ they are first named, so that a server does not pay for them.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from oyez.sdk.forks import no_fork
+
 if TYPE_CHECKING:
     from oyez.sdk.client import AsyncClient, Client
     from oyez.sdk.conversation import Event
@@ -97,7 +99,9 @@ _HOMES = {
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"oyez.sdk.{_HOMES.get(name, 'errors')}"), name)
+    with no_fork():
+        home = importlib.import_module(f"oyez.sdk.{_HOMES.get(name, 'errors')}")
+    return getattr(home, name)
 
 
 def __dir__() -> list[str]:

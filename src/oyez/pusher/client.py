@@ -13,6 +13,7 @@ from oyez.pusher.sending import HttpBackend, Verify
 from oyez.pusher.util import Text, app_id_re, ensure_text
 from oyez.sdk.address import Address
 from oyez.sdk.encryption import Cipher
+from oyez.sdk.forks import no_fork
 
 __all__ = ["MAX_BATCH", "MAX_DATA", "TOLERANCE", "Client", "ExtraToken"]
 
@@ -190,6 +191,7 @@ def _default_backend(options: Mapping[str, Any]) -> Callable[..., Backend]:
     """Ours; but options it does not have are those of ``requests``, which was the default once."""
     if not options:
         return HttpBackend
-    from oyez.pusher.requests import RequestsBackend
+    with no_fork():
+        from oyez.pusher.requests import RequestsBackend
 
     return RequestsBackend

@@ -1,9 +1,13 @@
 """The backend of PyPI ``pusher`` for ``requests``: ``backend=RequestsBackend``."""
 
+import copy
+import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from oyez.pusher.errors import PusherConnectionError, PusherTimeout
 from oyez.pusher.http import Request, receive
+from oyez.sdk.owners import OfProcess
 from oyez.sdk.transport import Response
 
 try:
@@ -14,11 +18,13 @@ except ImportError as error:
 if TYPE_CHECKING:
     from oyez.pusher.client import Client
 
+importlib.import_module("netrc")  # which requests does at the first request; see `no_fork`
+
 __all__ = ["RequestsBackend"]
 
 
 class RequestsBackend:
-    """Sends through one ``requests.Session``.
+    """Sends through one ``requests.Session``; a forked process has a copy of it.
 
     Args:
         client: whose requests they are.
@@ -29,6 +35,18 @@ class RequestsBackend:
         self.client = client
         self.options: dict[str, Any] = {"allow_redirects": False, **options}
         self.session = requests.Session()
+
+    @property
+    def session(self) -> "requests.Session":
+        """The session of this process, which may be changed or replaced."""
+        return self._session.get()
+
+    @session.setter
+    def session(self, session: "requests.Session") -> None:
+        home = os.getpid()
+        self._session = OfProcess(
+            lambda: session if os.getpid() == home else copy.deepcopy(session)
+        )
 
     def send_request(self, request: Request) -> dict[str, Any]:
         """See `oyez.pusher.http.Backend`."""

@@ -4,8 +4,7 @@ import asyncio
 import os
 import ssl as tls
 import time
-from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from oyez.pusher.errors import translated
 from oyez.pusher.http import Request, receive
@@ -13,7 +12,6 @@ from oyez.sdk.client import async_transport
 from oyez.sdk.errors import OyezError
 from oyez.sdk.retries import Retries
 from oyez.sdk.transport import (
-    AsyncTransport,
     HttpOptions,
     HttpTransport,
     Response,
@@ -74,14 +72,14 @@ class HttpBackend(_Sending):
 
     def __init__(self, client: "Client", **options: Any) -> None:
         super().__init__(client, **options)
-        self._transports: dict[int, HttpTransport] = {}
+        self._transport = HttpTransport(self._options)
 
     def send_request(self, request: Request) -> dict[str, Any]:
         """See `oyez.pusher.http.Backend`."""
         attempts = 0
         while True:
             try:
-                return self._read(request, self._transport().send(request.outgoing))
+                return self._read(request, self._transport.send(request.outgoing))
             except OyezError as error:
                 attempts += 1
                 pause = self._pause(request, error, attempts)
@@ -91,18 +89,7 @@ class HttpBackend(_Sending):
 
     def close(self) -> None:
         """Let go of connections; the next request makes new ones."""
-        found = self._transports.pop(os.getpid(), None)
-        if found is not None:
-            found.close()
-
-    def _transport(self) -> HttpTransport:
-        process = os.getpid()
-        found = self._transports.get(process)
-        if found is None:
-            # Two threads may both make one, but both then use the same, and the other has opened
-            # nothing yet.
-            found = self._transports.setdefault(process, HttpTransport(self._options))
-        return found
+        self._transport.close()
 
 
 class AsyncHttpBackend(_Sending):
@@ -110,15 +97,14 @@ class AsyncHttpBackend(_Sending):
 
     def __init__(self, client: "Client", **options: Any) -> None:
         super().__init__(client, **options)
-        self._open: dict[asyncio.AbstractEventLoop, _Open] = {}
+        self._transport = async_transport(self._options)
 
     async def send_request(self, request: Request) -> dict[str, Any]:
         """See `oyez.pusher.http.Backend`."""
         attempts = 0
         while True:
             try:
-                transport = await self._transport()
-                return self._read(request, await transport.send(request.outgoing))
+                return self._read(request, await self._transport.send(request.outgoing))
             except OyezError as error:
                 attempts += 1
                 pause = self._pause(request, error, attempts)
@@ -128,37 +114,7 @@ class AsyncHttpBackend(_Sending):
 
     async def aclose(self) -> None:
         """Let go of the connections of the running event loop; its end does that too."""
-        found = self._open.pop(asyncio.get_running_loop(), None)
-        if found is not None:
-            await found.lifetime.aclose()
-
-    async def _transport(self) -> AsyncTransport:
-        loop = asyncio.get_running_loop()
-        found = self._open.get(loop)
-        if found is None:
-            # Programs that call `asyncio.run` again and again leave a closed loop each time.
-            self._open = {old: each for old, each in self._open.items() if not old.is_closed()}
-            lifetime = _lifetime(self._options)
-            found = self._open[loop] = _Open(await anext(lifetime), lifetime)
-        return found.transport
-
-
-class _Open(NamedTuple):
-    transport: AsyncTransport
-    lifetime: AsyncGenerator[AsyncTransport, None]
-
-
-async def _lifetime(options: HttpOptions) -> AsyncGenerator[AsyncTransport, None]:
-    """Yields a transport, and closes it when the event loop ends at the latest.
-
-    Programs written for PyPI ``pusher`` know nothing that they would have to close. This is a
-    generator because `asyncio.run` and its like finish all asynchronous generators of their loop.
-    """
-    transport = async_transport(options)
-    try:
-        yield transport
-    finally:
-        await transport.aclose()
+        await self._transport.aclose()
 
 
 def _trust(verify: Verify, context: tls.SSLContext | None) -> bool | tls.SSLContext:

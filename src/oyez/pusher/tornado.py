@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from oyez.pusher.errors import PusherConnectionError, PusherTimeout
 from oyez.pusher.http import GET, Request, receive
+from oyez.sdk.forks import no_fork
 from oyez.sdk.transport import Response
 
 if TYPE_CHECKING:
     from oyez.pusher.client import Client
 
 __all__ = ["TornadoBackend"]
+
+# The last two are what Tornado would import at the first request, if nothing else is configured.
+_MODULES = ("tornado.httpclient", "tornado.platform.asyncio", "tornado.simple_httpclient")
 
 
 class TornadoBackend:
@@ -27,8 +31,9 @@ class TornadoBackend:
 
     def __init__(self, client: "Client", **options: Any) -> None:
         try:
-            self._httpclient = importlib.import_module("tornado.httpclient")
-            self._ioloop = importlib.import_module("tornado.ioloop")
+            with no_fork():
+                for name in _MODULES:
+                    importlib.import_module(name)
         except ImportError as error:
             raise ImportError("TornadoBackend needs tornado: pip install tornado") from error
         self.client = client
@@ -37,11 +42,13 @@ class TornadoBackend:
     def send_request(self, request: Request) -> "asyncio.Future[dict[str, Any]]":
         """See `oyez.pusher.http.Backend`."""
         # Not the running loop of asyncio, so that a program may publish before it starts its loop.
-        loop: asyncio.AbstractEventLoop = self._ioloop.IOLoop.current().asyncio_loop
+        ioloop = importlib.import_module("tornado.ioloop")
+        loop: asyncio.AbstractEventLoop = ioloop.IOLoop.current().asyncio_loop
         return loop.create_task(self._send(request))
 
     async def _send(self, request: Request) -> dict[str, Any]:
-        http, where = self._httpclient, f"{request.base_url}{request.path}"
+        http = importlib.import_module("tornado.httpclient")
+        where = f"{request.base_url}{request.path}"
         sent = http.HTTPRequest(
             request.url,
             method=request.method,

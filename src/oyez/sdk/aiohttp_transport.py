@@ -6,27 +6,28 @@
 import aiohttp
 from yarl import URL
 
+from oyez.sdk.owners import OfLoop, OfProcess
 from oyez.sdk.transport import HttpOptions, Request, Response, no_answer
 
 __all__ = ["AiohttpTransport"]
 
 
 class AiohttpTransport:
-    """One session, bound to the event loop of its first request."""
+    """One session for each event loop."""
 
     def __init__(self, options: HttpOptions) -> None:
         self._options = options
-        self._session: aiohttp.ClientSession | None = None
+        self._context = OfProcess(options.context)
+        self._sessions = OfLoop(self._open, aiohttp.ClientSession.close)
         self._timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=options.timeout, sock_read=options.timeout
         )
 
     async def send(self, request: Request) -> Response:
         """See `oyez.sdk.transport.AsyncTransport`."""
-        if self._session is None:
-            self._session = self._open()
+        session = await self._sessions.get()
         try:
-            async with self._session.request(
+            async with session.request(
                 request.method,
                 URL(request.url, encoded=True),
                 data=request.body or None,
@@ -49,15 +50,11 @@ class AiohttpTransport:
         return Response(answer.status, body, headers)
 
     async def aclose(self) -> None:
-        """See `oyez.sdk.transport.AsyncTransport`."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """See `oyez.sdk.transport.AsyncHttpTransport.aclose`."""
+        await self._sessions.aclose()
 
     def _open(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._options.connections, ssl=self._options.context()
-        )
+        connector = aiohttp.TCPConnector(limit=self._options.connections, ssl=self._context.get())
         return aiohttp.ClientSession(
             connector=connector, timeout=self._timeout, cookie_jar=aiohttp.DummyCookieJar()
         )

@@ -1,8 +1,6 @@
 """The clients of the HTTP API: one for threads, one for asyncio, the same methods."""
 
 import asyncio
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -17,6 +15,7 @@ from oyez.sdk.answers import (
 )
 from oyez.sdk.calls import Call
 from oyez.sdk.errors import OyezError
+from oyez.sdk.forks import no_fork
 from oyez.sdk.offline import Batch, Info, Offline
 from oyez.sdk.transport import (
     AsyncHttpTransport,
@@ -38,9 +37,6 @@ class Client(Offline[Transport]):
     before anything is sent. Arguments of the constructor: see `Offline`.
     """
 
-    _own: HttpTransport | None = None
-    _process = 0
-
     def __enter__(self) -> Self:
         return self
 
@@ -54,9 +50,8 @@ class Client(Offline[Transport]):
 
     def close(self) -> None:
         """Let go of connections; the client can still be used and then makes new ones."""
-        own, self._own = self._own, None
-        if own is not None:
-            own.close()
+        if self._owns_transport:
+            self._transport.close()
 
     def trigger(
         self,
@@ -147,12 +142,15 @@ class Client(Offline[Transport]):
         """Any signed POST below the app; the body as JSON, bytes as they are."""
         return self._perform(self._calls.post(path, body, params))
 
+    def _make_transport(self) -> Transport:
+        return HttpTransport(self._options)
+
     def _perform(self, call: Call[_Answer]) -> _Answer:
-        transport, attempts = self._transport(), 0
+        attempts = 0
         while True:
             path, request = self._request(call)
             try:
-                return self._read(call, request, path, transport.send(request))
+                return self._read(call, request, path, self._transport.send(request))
             except OyezError as error:
                 attempts += 1
                 pause = self._pause(call, error, attempts)
@@ -160,25 +158,24 @@ class Client(Offline[Transport]):
                     raise
             time.sleep(pause)
 
-    def _transport(self) -> Transport:
-        """Made at the first call, as reading certificates takes a while; again after a fork."""
-        if self._given is not None:
-            return self._given
-        if self._own is None or self._process != os.getpid():
-            with _making:
-                if self._own is None or self._process != os.getpid():
-                    self._own = HttpTransport(self._options)
-                    self._process = os.getpid()
-        return self._own
+
+def async_transport(options: HttpOptions) -> AsyncTransport:
+    """The fastest that is installed."""
+    try:
+        with no_fork():
+            from oyez.sdk.aiohttp_transport import AiohttpTransport
+    except ModuleNotFoundError:
+        return AsyncHttpTransport(options)
+    return AiohttpTransport(options)
 
 
 class AsyncClient(Offline[AsyncTransport]):
-    """The same for asyncio; one per event loop. What sends is a coroutine, the rest is not.
+    """The same for asyncio. What sends is a coroutine, the rest is not.
 
-    It talks over aiohttp if that is installed, else over httpx2.
+    It talks over aiohttp if that is installed, else over httpx2. Any number of event loops may
+    share one, at once or one after another: each has its own connections, and closes them at its
+    end as `asyncio.run` does it.
     """
-
-    _own: AsyncTransport | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -192,10 +189,9 @@ class AsyncClient(Offline[AsyncTransport]):
         await self.aclose()
 
     async def aclose(self) -> None:
-        """See `Client.close`."""
-        own, self._own = self._own, None
-        if own is not None:
-            await own.aclose()
+        """Let go of the connections of the running event loop; see `Client.close`."""
+        if self._owns_transport:
+            await self._transport.aclose()
 
     async def trigger(
         self,
@@ -266,34 +262,18 @@ class AsyncClient(Offline[AsyncTransport]):
         """See `Client.post`."""
         return await self._perform(self._calls.post(path, body, params))
 
+    def _make_transport(self) -> AsyncTransport:
+        return async_transport(self._options)
+
     async def _perform(self, call: Call[_Answer]) -> _Answer:
-        transport, attempts = self._transport(), 0
+        attempts = 0
         while True:
             path, request = self._request(call)
             try:
-                return self._read(call, request, path, await transport.send(request))
+                return self._read(call, request, path, await self._transport.send(request))
             except OyezError as error:
                 attempts += 1
                 pause = self._pause(call, error, attempts)
                 if pause is None:
                     raise
             await asyncio.sleep(pause)
-
-    def _transport(self) -> AsyncTransport:
-        if self._given is not None:
-            return self._given
-        if self._own is None:
-            self._own = async_transport(self._options)
-        return self._own
-
-
-_making = threading.Lock()
-
-
-def async_transport(options: HttpOptions) -> AsyncTransport:
-    """The fastest that is installed."""
-    try:
-        from oyez.sdk.aiohttp_transport import AiohttpTransport
-    except ModuleNotFoundError:
-        return AsyncHttpTransport(options)
-    return AiohttpTransport(options)

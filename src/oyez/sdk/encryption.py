@@ -12,6 +12,7 @@ import msgspec
 
 from oyez.protocol.channels import kind_of
 from oyez.sdk.errors import DecryptionFailed
+from oyez.sdk.forks import no_fork
 
 __all__ = ["Cipher", "decrypt_with", "encrypt_with", "master_key", "require_pynacl"]
 
@@ -71,7 +72,8 @@ class Cipher:
 def encrypt_with(shared_secret: bytes, plaintext: str, *, nonce: bytes | None = None) -> str:
     """The data string that travels, with the secret of one channel; see `Cipher.encrypt`."""
     require_pynacl()
-    from nacl.secret import SecretBox
+    with no_fork():
+        from nacl.secret import SecretBox
 
     sealed = SecretBox(shared_secret).encrypt(plaintext.encode(), nonce)
     return f'{{"nonce":"{_base64(sealed.nonce)}","ciphertext":"{_base64(sealed.ciphertext)}"}}'
@@ -85,8 +87,9 @@ def decrypt_with(shared_secret: bytes, data: str) -> str:
         ModuleNotFoundError: PyNaCl is not installed.
     """
     require_pynacl()
-    from nacl.exceptions import CryptoError
-    from nacl.secret import SecretBox
+    with no_fork():
+        from nacl.exceptions import CryptoError
+        from nacl.secret import SecretBox
 
     try:
         sealed = msgspec.json.decode(data, type=_Sealed)

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from oyez import __version__
 from oyez.sdk.errors import ConnectionFailed, ConnectionRejected
+from oyez.sdk.forks import no_fork
 from oyez.sdk.liveness import Liveness, Verdict
 
 if TYPE_CHECKING:
@@ -113,8 +114,9 @@ class Link:
         Raises:
             Ended: it does not work.
         """
-        from websockets.asyncio.client import connect
-        from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+        with no_fork():
+            from websockets.asyncio.client import connect
+            from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
         secure = url.startswith("wss:")
         try:

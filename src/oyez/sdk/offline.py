@@ -99,7 +99,8 @@ class Offline(Generic[_Transport]):
             verify=verify,
             proxy=proxy or proxy_of_environment(self._address.base),
         )
-        self._given = transport
+        self._owns_transport = transport is None
+        self._transport = self._make_transport() if transport is None else transport
         self._clock = clock
 
     @classmethod
@@ -257,6 +258,10 @@ class Offline(Generic[_Transport]):
         """
         when = int(self._clock()) if timestamp is None else timestamp
         return self._address.sign(method.upper(), path, params or {}, body, when)
+
+    def _make_transport(self) -> _Transport:
+        """Return what sends if the caller has given nothing for that."""
+        raise NotImplementedError
 
     def _parts(self, batch: Batch, split: bool) -> list[Batch]:
         """As many requests as a batch needs; more than one only if that is wanted."""

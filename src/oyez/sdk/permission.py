@@ -151,23 +151,20 @@ class _Endpoint:
         self._url = url
         self._headers = {**(headers or {}), **_FORM}
         self._params = dict(params or {})
-        self._options = HttpOptions(timeout=timeout, verify=verify, proxy=proxy)
-        self._own: AsyncHttpTransport | None = None
+        self._transport = AsyncHttpTransport(
+            HttpOptions(timeout=timeout, verify=verify, proxy=proxy)
+        )
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._url!r})"  # headers may well be secret
 
     async def aclose(self) -> None:
         """Let go of connections; it can still be used and then makes new ones."""
-        own, self._own = self._own, None
-        if own is not None:
-            await own.aclose()
+        await self._transport.aclose()
 
     async def _post(self, fields: Mapping[str, str]) -> Response:
-        if self._own is None:
-            self._own = AsyncHttpTransport(self._options)
         body = urlencode({**self._params, **fields}).encode()
-        return await self._own.send(Request("POST", self._url, self._headers, body))
+        return await self._transport.send(Request("POST", self._url, self._headers, body))
 
 
 class HttpAuthorizer(_Endpoint):

@@ -1,5 +1,6 @@
 """How a signed request travels. One method, so that a stub or another HTTP library fits."""
 
+import codecs
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,9 +8,11 @@ from typing import Any, NoReturn, Protocol
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
+import anyio
 import httpx2
 
 from oyez.sdk.errors import ConnectionFailed, TimedOut
+from oyez.sdk.owners import OfLoop, OfProcess
 
 __all__ = [
     "AsyncHttpTransport",
@@ -22,6 +25,8 @@ __all__ = [
     "no_answer",
     "proxy_of_environment",
 ]
+
+codecs.lookup("idna")  # imports now what the first connection would; see `no_fork`
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,53 +110,68 @@ def proxy_of_environment(base: str) -> str | None:
 
 
 class HttpTransport:
-    """Over httpx2, with a pool of connections.
+    """Over httpx2, with a pool of connections for all threads of a process.
 
     Its transports, not its clients: they follow no redirects and keep no cookies, which nothing
     here wants, and take a fifth less time.
     """
 
     def __init__(self, options: HttpOptions) -> None:
-        self._http = httpx2.HTTPTransport(
-            verify=options.context(), proxy=options.proxy, limits=_limits(options)
-        )
+        self._options = options
         self._extensions = _extensions(options)
+        self._http = OfProcess(self._open)
 
     def send(self, request: Request) -> Response:
         """See `Transport`."""
         try:
-            answer = self._http.handle_request(_outgoing(request, self._extensions))
+            answer = self._http.get().handle_request(_outgoing(request, self._extensions))
             body = answer.read()
         except _FAILURES as error:
             _fail(error, request)
         return Response(answer.status_code, body, answer.headers)
 
     def close(self) -> None:
-        """See `Transport`."""
-        self._http.close()
+        """See `Transport`; the next request makes new ones."""
+        http = self._http.give_up()
+        if http is not None:
+            http.close()
+
+    def _open(self) -> httpx2.HTTPTransport:
+        options = self._options
+        return httpx2.HTTPTransport(
+            verify=options.context(), proxy=options.proxy, limits=_limits(options)
+        )
 
 
 class AsyncHttpTransport:
-    """The same for asyncio, and trio."""
+    """The same for asyncio, with a pool of connections for each event loop."""
 
     def __init__(self, options: HttpOptions) -> None:
-        self._http = httpx2.AsyncHTTPTransport(
-            verify=options.context(), proxy=options.proxy, limits=_limits(options)
-        )
+        self._options = options
         self._extensions = _extensions(options)
+        self._context = OfProcess(options.context)
+        self._http = OfLoop(self._open, httpx2.AsyncHTTPTransport.aclose)
 
     async def send(self, request: Request) -> Response:
         """See `AsyncTransport`."""
+        http = await self._http.get()
         try:
-            answer = await self._http.handle_async_request(_outgoing(request, self._extensions))
+            answer = await http.handle_async_request(_outgoing(request, self._extensions))
             body = await answer.aread()
         except _FAILURES as error:
             _fail(error, request)
         return Response(answer.status_code, body, answer.headers)
 
     async def aclose(self) -> None:
-        """See `AsyncTransport`."""
+        """See `AsyncTransport`; those of other event loops stay, and the next request makes new."""
         await self._http.aclose()
+
+    def _open(self) -> httpx2.AsyncHTTPTransport:
+        anyio.current_time()  # imports now what it would at the first request; see `no_fork`
+        options = self._options
+        return httpx2.AsyncHTTPTransport(
+            verify=self._context.get(), proxy=options.proxy, limits=_limits(options)
+        )
 
 
 _FAILURES = (httpx2.HTTPError, httpx2.InvalidURL)
