@@ -73,7 +73,11 @@ class Address:
 
     def url_of(self, path: str, query: str) -> str:
         """The URL of a request with a signed path and its query."""
-        return f"{self.base}{quote(path, safe=_IN_PATH).replace('#', '%23')}?{query}"
+        quoted = quote(path, safe=_IN_PATH).replace("#", "%23")
+        if "/." in quoted:  # a user may be called "..", which HTTP libraries take for the way up
+            parts = quoted.split("/")
+            quoted = "/".join(x.replace(".", "%2E") if x in (".", "..") else x for x in parts)
+        return f"{self.base}{quoted}?{query}"
 
     def sign(
         self, method: str, path: str, params: Mapping[str, str], body: bytes, timestamp: int

@@ -3,7 +3,10 @@
 They are the JSON of the HTTP API as it came, so nothing that a server adds is lost.
 """
 
-from typing import Any, Literal, NotRequired, TypedDict, cast
+import time
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, Final, Literal, NotRequired, TypedDict, cast
 
 import msgspec
 
@@ -22,7 +25,10 @@ __all__ = [
     "UserAuthentication",
     "WebhookBody",
     "read_answer",
+    "retry_seconds",
 ]
+
+_MOST_DIGITS: Final = 12
 
 
 class ChannelInfo(TypedDict, total=False):
@@ -109,7 +115,7 @@ def read_answer(request: Request, path: str, response: Response) -> dict[str, An
             response.body.decode("utf-8", "replace"),
             request.method,
             path,
-            _seconds(response.headers.get("retry-after")),
+            retry_seconds(response.headers, time.time()),
         )
     if not response.body:
         return {}
@@ -122,6 +128,27 @@ def read_answer(request: Request, path: str, response: Response) -> dict[str, An
     return cast("dict[str, Any]", found)
 
 
-def _seconds(text: str | None) -> float | None:
-    """A Retry-After in seconds; the form with a date is not used by such servers."""
-    return float(text) if text is not None and text.isdecimal() else None
+def retry_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Return for how many seconds an answer asks to wait (``Retry-After``, RFC 9110 10.2.3).
+
+    Args:
+        headers: names in lower case.
+        now: Unix time, for a date where the server does not tell its own time.
+
+    Returns:
+        None if it does not say, or says nonsense.
+    """
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text[:_MOST_DIGITS])
+    until = _unix_time(text)
+    if until is None:
+        return None
+    return max(0.0, until - (_unix_time(headers.get("date", "")) or now))
+
+
+def _unix_time(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

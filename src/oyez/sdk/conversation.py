@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import msgspec
 
-from oyez.protocol import messages
+from oyez.protocol import messages, surrogates
 
 __all__ = [
     "Closing",
@@ -252,7 +252,11 @@ def client_event(name: str, channel: str, data: Any) -> str:
     return messages.compact({"event": name, "channel": channel, "data": data}).decode()
 
 
-_read = msgspec.json.Decoder(_Message).decode
+_decoder = msgspec.json.Decoder(_Message)
+
+
+def _read(text: str | bytes) -> _Message:
+    return surrogates.decode(_decoder, text)
 
 
 def _text(event: str, data: object) -> str:

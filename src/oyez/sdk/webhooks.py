@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from oyez.protocol import surrogates
 from oyez.protocol.channels import kind_of
 from oyez.protocol.signing import Token
 from oyez.sdk.encryption import Cipher
@@ -49,6 +50,9 @@ class _Body(msgspec.Struct):
     events: list[dict[str, Any]]
 
 
+_decoder = msgspec.json.Decoder(_Body)
+
+
 def read_webhook(
     headers: Mapping[str, str],
     body: bytes,
@@ -80,8 +84,8 @@ def read_webhook(
     if not token.verifies(found[_SIGNATURE], body):
         raise WebhookError("bad_signature", "the signature does not belong to the body")
     try:
-        read = msgspec.json.decode(body, type=_Body)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        read = surrogates.decode(_decoder, body)
+    except ValueError as error:
         raise WebhookError("bad_json", f"the body is no webhook: {error}") from None
     age = abs(now - read.time_ms / 1000)
     if tolerance is not None and age > tolerance:
