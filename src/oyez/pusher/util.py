@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from oyez.protocol.channels import TO_USER
-from oyez.sdk.arguments import check_publish_channel, check_socket_id, check_user_id, info_list
+from oyez.sdk.arguments import (
+    check_publish_channel,
+    check_socket_id,
+    check_user_id,
+    info_list,
+    plain,
+)
 
 __all__ = [
     "SERVER_TO_USER_PREFIX",
@@ -53,7 +59,7 @@ def ensure_text(obj: object, name: str) -> str:
     if isinstance(obj, bytes):
         return obj.decode()
     if isinstance(obj, str):
-        return obj
+        return plain(obj)
     raise TypeError(f"{name} must be a str or bytes, not {type(obj).__name__}: {obj!r}")
 
 

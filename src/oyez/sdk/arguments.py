@@ -21,6 +21,7 @@ __all__ = [
     "check_socket_id",
     "check_user_id",
     "info_list",
+    "plain",
     "text",
 ]
 
@@ -32,10 +33,15 @@ _SHOWN = 60
 
 
 def text(name: str, value: object) -> str:
-    """``value``, which has to be a string."""
+    """Return ``value``, which has to be a string; one that is more than that as a plain one."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a str, not {type(value).__name__}: {_shown(value)}")
-    return value
+    return plain(value)
+
+
+def plain(value: str) -> str:
+    """Return the text of Django's ``SafeString``, ``Markup`` and their like, which JSON wants."""
+    return value if type(value) is str else str.__str__(value)
 
 
 def check_channel(value: object, name: str = "channel") -> str:
@@ -111,7 +117,7 @@ def check_size(data: str, limit: int, name: str = "data") -> str:
     size = len(data) if len(data) * 4 <= limit else len(data.encode())
     if size > limit:
         raise ValueError(f"{name} must be at most {limit} bytes, not {size}")
-    return data
+    return plain(data)
 
 
 def info_list(info: str | Iterable[str] | None) -> str:

@@ -27,6 +27,7 @@ from oyez.sdk.arguments import (
     check_socket_id,
     check_user_id,
     info_list,
+    plain,
     text,
 )
 from oyez.sdk.encryption import Cipher
@@ -59,7 +60,30 @@ class Call(Generic[_Answer]):
 
 def encode_json(data: Any) -> str:
     """Data as JSON text, compact; dates, UUIDs, dataclasses and msgspec structs as well."""
-    return _encode(data).decode()
+    try:
+        return _encode(data).decode()
+    except TypeError:  # it may have strings that are more than strings, also as keys
+        return _encode(_plainly(data)).decode()
+
+
+def _plainly(data: Any) -> Any:
+    """Return data with plain values instead of those of classes that are derived from them."""
+    match data:
+        case str():
+            return plain(data)
+        case dict():
+            found: dict[Any, Any] = data
+            return {_plainly(name): _plainly(value) for name, value in found.items()}
+        case list() | tuple():
+            return [_plainly(each) for each in cast("Iterable[Any]", data)]
+        case bool():
+            return data
+        case int():
+            return int(data)
+        case float():
+            return float(data)
+        case _:
+            return data
 
 
 class Calls:
