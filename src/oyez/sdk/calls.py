@@ -72,7 +72,7 @@ def _plainly(data: Any) -> Any:
         case str():
             return plain(data)
         case dict():
-            found: dict[Any, Any] = data
+            found = cast("Mapping[Any, Any]", data)
             return {_plainly(name): _plainly(value) for name, value in found.items()}
         case list() | tuple():
             return [_plainly(each) for each in cast("Iterable[Any]", data)]
