@@ -145,6 +145,7 @@ def test_a_broker_without_its_data_ends_nothing_that_is_there(
         assert receiver.names(channel) == LIFE
 
 
+@pytest.mark.soak
 def test_all_nodes_die_and_the_broker_forgets_everything(
     node_with_webhooks: Start, receivers: Callable[..., Receiver], broker: RedisServer | NatsServer
 ) -> None:
@@ -168,6 +169,7 @@ def test_all_nodes_die_and_the_broker_forgets_everything(
         assert told(receiver, "presence-a") == LIFE + LIFE[:2]
 
 
+@pytest.mark.soak
 def test_who_comes_back_late_after_the_broker_forgot_is_told_to_be_there_soon(
     node_with_webhooks: Start, receivers: Callable[..., Receiver], broker: RedisServer | NatsServer
 ) -> None:

@@ -110,6 +110,7 @@ def test_a_refused_client_is_told_why(server: RunningServer) -> None:
         assert json.loads(client.poll()[2][1:]) == [4007, "Unsupported protocol version"]
 
 
+@pytest.mark.soak
 def test_a_client_that_stays_away_is_gone(start_server: StartServer) -> None:
     server = start_server(
         '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nsubscription_count = true'

@@ -10,7 +10,7 @@ from tests.testing.conftest import ASYNCIO, Run
 PAGE = (Path(__file__).parent.parent.parent / "docs/guide/testing.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
 
-pytestmark = pytest.mark.xdist_group("testing")
+pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("testing")]
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
