@@ -10,7 +10,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -54,13 +54,13 @@ def call(client: Any, channel: str) -> None:
     assert answer == {}
 
 
-def in_child(calls: Iterable[Callable[[], None]]) -> None:
+def in_child(clients: list[Any], make: Callable[[], Any], channel: str) -> None:
     """Call in a process that has just been forked, and end it; one that hangs says where."""
-    faulthandler.dump_traceback_later(_HANGS, exit=True)
+    faulthandler.dump_traceback_later(_HANGS, exit=True)  # making a client may be what hangs
     code = 1
     try:
-        for each in calls:
-            each()
+        for client in [*clients[-3:], make()]:
+            call(client, channel)
         code = 0
     finally:
         os._exit(code)
@@ -87,7 +87,7 @@ def main(kind: str, options: dict[str, Any]) -> None:
     for _ in range(CHILDREN):
         child = os.fork()
         if not child:
-            in_child([partial(call, client, channel) for client in [*clients[-3:], make()]])
+            in_child(clients, make, channel)
         children.append(child)
     ended = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     for thread in threads:
