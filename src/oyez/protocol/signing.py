@@ -38,6 +38,9 @@ class Token:
     def __repr__(self) -> str:
         return f"Token(key={self.key!r}, secret=…)"
 
+    def __reduce__(self) -> "tuple[type[Token], tuple[str, str]]":
+        return type(self), (self.key, self.secret)  # hash states can be neither pickled nor copied
+
     def sign(self, message: bytes) -> str:
         """The signature of ``message``: 64 lowercase hex digits (RFC 2104)."""
         inner = self._inner.copy()

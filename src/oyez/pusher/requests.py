@@ -48,6 +48,13 @@ class RequestsBackend:
             lambda: session if os.getpid() == home else copy.deepcopy(session)
         )
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {"client": self.client, "options": self.options, "session": self.session}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, value in state.items():
+            setattr(self, name, value)
+
     def send_request(self, request: Request) -> dict[str, Any]:
         """See `oyez.pusher.http.Backend`."""
         try:

@@ -23,6 +23,9 @@ class AiohttpTransport:
             total=None, sock_connect=options.timeout, sock_read=options.timeout
         )
 
+    def __reduce__(self) -> "tuple[type[AiohttpTransport], tuple[HttpOptions]]":
+        return type(self), (self._options,)  # connections do not travel
+
     async def send(self, request: Request) -> Response:
         """See `oyez.sdk.transport.AsyncTransport`."""
         session = await self._sessions.get()

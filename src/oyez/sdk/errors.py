@@ -24,6 +24,7 @@ Arguments that are wrong raise `TypeError` or `ValueError` before anything is se
 names the argument, the limit and the value.
 """
 
+from collections.abc import Callable
 from typing import Literal
 
 __all__ = [
@@ -53,6 +54,15 @@ WebhookFault = Literal["missing_header", "unknown_key", "bad_signature", "bad_js
 
 class OyezError(Exception):
     """Root of every error in this file."""
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[object, ...], dict[str, object]]:
+        # What `Exception` does calls the class again, with the message instead of its arguments;
+        # in a pool of processes that ends the pool.
+        return _remade, (type(self), self.args), vars(self)
+
+
+def _remade(kind: type[OyezError], args: tuple[object, ...]) -> OyezError:
+    return kind.__new__(kind, *args)
 
 
 class ApiError(OyezError):

@@ -1,5 +1,6 @@
 """What a client can do without the network: sign, authorize, check, encrypt."""
 
+import copy
 import logging
 import ssl as tls
 import time
@@ -158,6 +159,13 @@ class Offline(Generic[_Transport]):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url}/apps/{self.app_id}, key={self.key!r})"
+
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return a client with connections of its own; a transport of the caller's is shared."""
+        found = copy.copy(self)
+        if self._owns_transport:
+            found._transport = self._make_transport()
+        return found
 
     def authorize_channel(
         self, channel: str, socket_id: str, member: Mapping[str, Any] | None = None

@@ -4,7 +4,7 @@ import codecs
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, Self
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -96,6 +96,9 @@ class HttpOptions:
     proxy: str | None = None
     connections: int = 100
 
+    def __deepcopy__(self, memo: object) -> Self:
+        return self  # nothing in it changes, and a context cannot be copied
+
     def context(self) -> ssl.SSLContext | bool:
         """What verifies certificates; False does not."""
         return ssl.create_default_context() if self.verify is True else self.verify
@@ -120,6 +123,9 @@ class HttpTransport:
         self._options = options
         self._extensions = _extensions(options)
         self._http = OfProcess(self._open)
+
+    def __reduce__(self) -> "tuple[type[HttpTransport], tuple[HttpOptions]]":
+        return type(self), (self._options,)  # connections do not travel
 
     def send(self, request: Request) -> Response:
         """See `Transport`."""
@@ -151,6 +157,9 @@ class AsyncHttpTransport:
         self._extensions = _extensions(options)
         self._context = OfProcess(options.context)
         self._http = OfLoop(self._open, httpx2.AsyncHTTPTransport.aclose)
+
+    def __reduce__(self) -> "tuple[type[AsyncHttpTransport], tuple[HttpOptions]]":
+        return type(self), (self._options,)  # connections do not travel
 
     async def send(self, request: Request) -> Response:
         """See `AsyncTransport`."""
