@@ -49,6 +49,9 @@ class Fallback:
 
 
 def events(line: str) -> list[str]:
+    """Names of the events in a line; a heartbeat, as on a slow machine, has none."""
+    if line == "h":
+        return []
     assert line[0] == "a"
     return [json.loads(text)["event"] for text in json.loads(line[1:])]
 
@@ -94,9 +97,10 @@ def test_a_new_stream_goes_on_where_the_old_one_ended_without_opening_again(
         with client.stream() as lines:
             assert next(lines) == "o"
             next(lines)
-        client.send(subscribe("fallback-again"))
-        with client.stream() as lines:
-            assert "pusher_internal:subscription_succeeded" in events(next(lines))
+            # What is said before the server has noticed that a stream was hung up is lost with it.
+            with client.stream() as lines:
+                client.send(subscribe("fallback-again"))
+                assert "pusher_internal:subscription_succeeded" in events(next(lines))
 
 
 def test_a_refused_client_is_told_why(server: RunningServer) -> None:
