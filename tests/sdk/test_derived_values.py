@@ -1,6 +1,10 @@
 """Strings that are more than strings, such as those of Django's templates, are data like others."""
 
-from enum import IntEnum, StrEnum
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+from enum import Enum, IntEnum, StrEnum
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -34,6 +38,28 @@ class Row(list[Any]):
     pass
 
 
+class Number(float):
+    pass
+
+
+class Count(int):
+    pass
+
+
+class Shout(str, Enum):  # noqa: UP042, a StrEnum prints as its value
+    """Neither formats nor prints as its value."""
+
+    CHANNEL = "private-a"
+    SOCKET = "1.2"
+    USER = "ada"
+
+
+@dataclass
+class Card:
+    title: str
+    tags: set[str]
+
+
 @pytest.mark.parametrize(
     ("data", "json"),
     [
@@ -41,6 +67,9 @@ class Row(list[Any]):
         ({"html": mark_safe("<b>"), mark_safe("k"): [Text("x")]}, '{"html":"<b>","k":["x"]}'),
         (Table(a=Row([Text("x"), Level.HIGH, True, 1.5, None])), '{"a":["x",3,true,1.5,null]}'),
         ((Text("x"), Kind.NEWS), '["x","news"]'),
+        (Card(Text("x"), {Text("y")}), '{"title":"x","tags":["y"]}'),
+        (MappingProxyType({"a": Number(1.5), Count(2): Count(3)}), '{"a":1.5,"2":3}'),
+        ({"when": date(2026, 11, 28), "html": Text("x")}, '{"when":"2026-11-28","html":"x"}'),
     ],
 )
 def test_what_is_derived_is_encoded_as_what_it_is(data: Any, json: str) -> None:
@@ -62,3 +91,52 @@ def test_they_may_be_used_everywhere(server: RunningServer) -> None:
             for data in ("<b>", '{"html":"<b>"}', "<b>"):
                 assert client.receive("my-event")["data"].replace(" ", "") == data
             publisher.terminate_user_connections(user)
+
+
+def test_what_is_signed_is_the_value() -> None:
+    kinds: list[Callable[..., Any]] = [oyez.Client, oyez.pusher.Pusher]
+    for kind in kinds:
+        client = kind("1", "k", "s", host="h")
+        derived = kind(*map(Text, ("1", "k", "s")), host=Text("h"))
+        plain = client.authorize_channel("private-a", "1.2")
+        assert client.authorize_channel(Shout.CHANNEL, Shout.SOCKET) == plain
+        assert derived.authorize_channel(Text("private-a"), Text("1.2")) == plain
+        assert client.authenticate_user(Shout.SOCKET, {"id": Text("ada")}) == (
+            client.authenticate_user("1.2", {"id": "ada"})
+        )
+        member = {Text("user_id"): Text("ada"), "user_info": {"name": mark_safe("<Ada>")}}
+        authorized = client.authorize_channel("presence-a", "1.2", member)
+        assert "<Ada>" in authorized["channel_data"]
+        assert type(authorized["channel_data"]) is str
+
+
+def test_every_argument_of_every_call(server: RunningServer) -> None:
+    with accepted(server) as client, oyez.Client.from_url(Text(url_of(server))) as own:
+        client.subscribe("derived-all")
+        channel, info = Text("derived-all"), Text("subscription_count")
+        event = {"channel": channel, "name": Text("e"), "data": Text("x"), "info": info}
+
+        own.trigger(channel, Text("e"), Text("x"), socket_id=Text("1.2"), info=info)
+        own.trigger_batch([{**event, "socket_id": Text("1.2")}])
+        own.post(Text("/events"), event, {Text("a"): Shout.USER})
+        own.send_to_user(Text("ada"), Text("e"), {"a": Count(1)}, socket_id=Text("1.2"))
+
+        assert [client.receive("e")["data"] for _ in range(3)] == ["x"] * 3
+        assert own.channel(channel, info)["subscription_count"] == 1
+        assert channel in own.channels(Text("derived-"), info)["channels"]
+        assert own.get(Text("/channels"), {"filter_by_prefix": Shout.USER}) == {"channels": {}}
+
+
+async def test_a_subscriber(server: RunningServer) -> None:
+    url = Text(url_of(server))
+    async with oyez.AsyncSubscriber.from_url(url) as one, oyez.AsyncSubscriber.from_url(url) as two:
+        member = {"user_id": Text("ada"), "user_info": {"name": mark_safe("<Ada>")}}
+        sending = await one.subscribe(Text("presence-derived"), member)
+        receiving = await two.subscribe("presence-derived", {"user_id": "bob"})
+        await one.signin({"id": Text("derived-ada")})
+
+        await sending.trigger(Text("client-e"), {Text("html"): mark_safe("<b>")})
+
+        event = await anext(aiter(receiving))
+        assert (event.name, event.data) == ("client-e", {"html": "<b>"})
+        assert receiving.members["ada"] == {"name": "<Ada>"}

@@ -52,9 +52,10 @@ class Address:
             TypeError: an argument of the wrong type.
             ValueError: an app id that is not digits, or neither host nor cluster.
         """
-        if not _APP_ID.fullmatch(text("app_id", app_id)):
+        app_id, key, secret = text("app_id", app_id), text("key", key), text("secret", secret)
+        if not _APP_ID.fullmatch(app_id):
             raise ValueError(f"app_id must be decimal digits, not {app_id!r}")
-        if not text("key", key) or not text("secret", secret):
+        if not key or not secret:
             raise ValueError("key and secret must not be empty")
         if not host and not cluster:
             raise ValueError("host or cluster must be given")
@@ -64,7 +65,7 @@ class Address:
         base = f"{'https' if ssl else 'http'}://{name}"
         if port:
             base += f":{port}"
-        prefix = path.strip("/")
+        prefix = text("path", path).strip("/")
         return cls(app_id, Token(key, secret), base, f"/{prefix}" if prefix else "")
 
     def path_to(self, path: str) -> str:

@@ -40,8 +40,15 @@ def text(name: str, value: object) -> str:
 
 
 def plain(value: str) -> str:
-    """Return the text of Django's ``SafeString``, ``Markup`` and their like, which JSON wants."""
-    return value if type(value) is str else str.__str__(value)
+    """Return what JSON and UTF-8 can hold.
+
+    That is the text of Django's ``SafeString``, ``Markup`` and their like, and U+FFFD where half a
+    letter (a lone surrogate) is.
+    """
+    value = value if type(value) is str else str.__str__(value)
+    if value.isascii():
+        return value
+    return value.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
 
 
 def check_channel(value: object, name: str = "channel") -> str:
@@ -113,18 +120,19 @@ def _user_id(value: str) -> str:
 
 def check_size(data: str, limit: int, name: str = "data") -> str:
     """Data as it travels, encrypted if it will be."""
+    data = plain(data)
     # Nobody needs to count the bytes of what is too long or short enough in any encoding.
     size = len(data) if len(data) * 4 <= limit else len(data.encode())
     if size > limit:
         raise ValueError(f"{name} must be at most {limit} bytes, not {size}")
-    return plain(data)
+    return data
 
 
 def info_list(info: str | Iterable[str] | None) -> str:
     """Attributes as the API wants them: joined with commas."""
     if info is None:
         return ""
-    return info if isinstance(info, str) else ",".join(text("info", each) for each in info)
+    return plain(info) if isinstance(info, str) else ",".join(text("info", each) for each in info)
 
 
 def _shown(value: Any) -> str:

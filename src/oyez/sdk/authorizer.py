@@ -7,7 +7,7 @@ from typing import Any
 from oyez.protocol.channels import kind_of
 from oyez.protocol.signing import Token, channel_string, user_string
 from oyez.sdk.answers import ChannelAuthorization, UserAuthentication
-from oyez.sdk.arguments import check_channel, check_socket_id, check_user_id
+from oyez.sdk.arguments import check_channel, check_socket_id, check_user_id, plain
 from oyez.sdk.calls import Encode
 from oyez.sdk.encryption import Cipher
 
@@ -26,8 +26,8 @@ class Authorizer:
         self, channel: str, socket_id: str, member: Mapping[str, Any] | None = None
     ) -> ChannelAuthorization:
         """Allow one connection to subscribe to one channel."""
-        kind = kind_of(check_channel(channel))
-        check_socket_id(socket_id)
+        channel, socket_id = check_channel(channel), check_socket_id(socket_id)
+        kind = kind_of(channel)
         if not kind.private:
             raise ValueError(f"channel must be private or presence, {channel!r} is public")
         if kind.presence and member is not None and not member.get("user_id"):
@@ -38,6 +38,7 @@ class Authorizer:
         self, channel: str, socket_id: str, channel_data: str | None = None
     ) -> ChannelAuthorization:
         """Sign what has been checked; ``channel_data`` exactly as it will travel."""
+        channel_data = channel_data and plain(channel_data)
         signature = self._token.sign(channel_string(socket_id, channel, channel_data).encode())
         found: ChannelAuthorization = {"auth": f"{self._token.key}:{signature}"}
         if channel_data is not None:
@@ -65,11 +66,12 @@ class Authorizer:
 
     def user(self, socket_id: str, user_data: Mapping[str, Any]) -> UserAuthentication:
         """Vouch for who is behind a connection."""
-        check_socket_id(socket_id)
+        socket_id = check_socket_id(socket_id)
         check_user_id(user_data.get("id"))
         return self.sign_user(socket_id, self._encode(user_data))
 
     def sign_user(self, socket_id: str, user_data: str) -> UserAuthentication:
         """Sign what has been checked; ``user_data`` exactly as it will travel."""
+        user_data = plain(user_data)
         signature = self._token.sign(user_string(socket_id, user_data).encode())
         return {"auth": f"{self._token.key}:{signature}", "user_data": user_data}

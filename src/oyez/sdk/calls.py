@@ -39,7 +39,7 @@ MAX_BATCH = 10  # events in one request (spec ``http-api.md`` 3.2)
 Encode = Callable[[Any], str]
 _Answer = TypeVar("_Answer")
 _MANY = (list, tuple)
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +60,16 @@ class Call(Generic[_Answer]):
 
 def encode_json(data: Any) -> str:
     """Data as JSON text, compact; dates, UUIDs, dataclasses and msgspec structs as well."""
+    return _encode(data).decode()
+
+
+def _encode(data: Any) -> bytes:
     try:
-        return _encode(data).decode()
-    except TypeError:  # it may have strings that are more than strings, also as keys
-        return _encode(_plainly(data)).decode()
+        return _encoder.encode(data)
+    except (TypeError, UnicodeEncodeError):  # values of derived classes, half letters; also keys
+        return _encoder.encode(_plainly(data))
+    except RecursionError as error:
+        raise ValueError("data is nested too deep") from error
 
 
 def _plainly(data: Any) -> Any:
@@ -71,19 +77,25 @@ def _plainly(data: Any) -> Any:
     match data:
         case str():
             return plain(data)
-        case dict():
-            found = cast("Mapping[Any, Any]", data)
+        case Mapping():
+            found = cast("Mapping[object, object]", data)
             return {_plainly(name): _plainly(value) for name, value in found.items()}
-        case list() | tuple():
+        case list() | tuple() | set() | frozenset():
             return [_plainly(each) for each in cast("Iterable[Any]", data)]
-        case bool():
+        case bool() | None:
             return data
         case int():
             return int(data)
         case float():
             return float(data)
-        case _:
-            return data
+        case _:  # dataclasses, structs, dates; what is in them comes back here if it is derived
+            return msgspec.to_builtins(data, enc_hook=_derived)
+
+
+def _derived(value: Any) -> Any:
+    if isinstance(value, str | int | float | Mapping | list | tuple | set | frozenset):
+        return _plainly(value)
+    raise TypeError(f"data must be what JSON can hold, not {type(value).__name__}: {value!r}")
 
 
 class Calls:

@@ -15,6 +15,7 @@ from typing import Any, cast
 import msgspec
 
 from oyez.protocol import messages, surrogates
+from oyez.sdk.calls import encode_json
 
 __all__ = [
     "Closing",
@@ -249,7 +250,7 @@ class Conversation:
 
 def client_event(name: str, channel: str, data: Any) -> str:
     """A client event; ``data`` travels as JSON."""
-    return messages.compact({"event": name, "channel": channel, "data": data}).decode()
+    return encode_json({"event": name, "channel": channel, "data": data})
 
 
 _decoder = msgspec.json.Decoder(_Message)
@@ -260,7 +261,7 @@ def _read(text: str | bytes) -> _Message:
 
 
 def _text(event: str, data: object) -> str:
-    return messages.compact({"event": event, "data": data}).decode()
+    return encode_json({"event": event, "data": data})
 
 
 def _public(name: str) -> str:

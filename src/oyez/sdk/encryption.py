@@ -11,6 +11,7 @@ from importlib.util import find_spec
 import msgspec
 
 from oyez.protocol.channels import kind_of
+from oyez.sdk.arguments import plain
 from oyez.sdk.errors import DecryptionFailed
 from oyez.sdk.forks import no_fork
 
@@ -75,7 +76,7 @@ def encrypt_with(shared_secret: bytes, plaintext: str, *, nonce: bytes | None = 
     with no_fork():
         from nacl.secret import SecretBox
 
-    sealed = SecretBox(shared_secret).encrypt(plaintext.encode(), nonce)
+    sealed = SecretBox(shared_secret).encrypt(plain(plaintext).encode(), nonce)
     return f'{{"nonce":"{_base64(sealed.nonce)}","ciphertext":"{_base64(sealed.ciphertext)}"}}'
 
 

@@ -77,7 +77,8 @@ class Roster:
         self, channel: str, member: Mapping[str, Any] | None, *, system_events: bool
     ) -> Subscription:
         """See `AsyncSubscriber.subscribe`."""
-        kind = kind_of(check_channel(channel))
+        channel = check_channel(channel)
+        kind = kind_of(channel)
         if kind.private and self._authorize is None:
             raise ValueError(f"authorize must be given to subscribe to {channel!r}")
         if kind.encrypted:
