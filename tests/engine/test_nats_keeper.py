@@ -8,7 +8,6 @@ import pytest
 from oyez.protocol.events import Event
 from oyez.server.engine import EngineUnavailable, Left, Occupancy, OutcomeUnknown
 from oyez.server.engine.nats import deputy, wire
-from oyez.server.engine.nats.entries import Entries
 from oyez.server.engine.nats.link import Message
 from tests.engine.cluster import REMOVED
 from tests.engine.contract import ADA, BOB, eventually
@@ -42,12 +41,6 @@ async def deployment(nats: NatsServer) -> AsyncIterator[OnNats]:
 @pytest.fixture
 async def nodes(deployment: OnNats) -> list[ClusterNode]:
     return [await deployment.node(), await deployment.node()]
-
-
-async def hang(*_: object) -> int:
-    """Stand for a broker that does not answer this call."""
-    await asyncio.Event().wait()
-    return 0
 
 
 async def test_when_the_keeper_dies_a_deputy_goes_on(deployment: OnNats) -> None:
@@ -187,6 +180,12 @@ async def test_a_keeper_that_cannot_renew_answers_nobody(deployment: OnNats) -> 
     keeper = await deployment.keeper()
     others = [node for node in nodes if node is not keeper]
     term = keeper.backplane._reign.keeper.term
+    never = asyncio.Event()
+
+    async def hang(*_: object) -> int:
+        await never.wait()
+        return 0
+
     keeper.backplane._reign._entries.write = hang
     await eventually(lambda: any(map(is_keeper, others)))
 
@@ -197,79 +196,6 @@ async def test_a_keeper_that_cannot_renew_answers_nobody(deployment: OnNats) -> 
             await link.ask(SUBJECTS.keeper(term), request)
         answer = await link.ask(SUBJECTS.keeper(term + 1), request)
         assert wire.join_pieces(bytearray(), answer.data) is not None
-
-
-async def test_a_keeper_that_was_stopped_overwrites_nothing(deployment: OnNats) -> None:
-    nodes = [await deployment.node() for _ in range(2)]
-    keeper = await deployment.keeper()
-    other = next(node for node in nodes if node is not keeper)
-    stopped = keeper.backplane._reign.keeper
-    await other.engine.publish("1", [Event("e", "cache-a", "old")], cache_seconds=60)
-    await other.engine.meter(1, {"1": 5})
-    old = stopped._store.cached("1", "cache-a", 0.0)
-    keeper.backplane._reign._entries.write = hang
-    await eventually(lambda: is_keeper(other))
-    await other.engine.publish("1", [Event("e", "cache-a", "new")], cache_seconds=60)
-    await other.engine.meter(1, {"1": 5})
-    other.backplane._reign.keeper._save()
-    await other.backplane._reign._link.confirmed()
-
-    stopped._keep("1", [("cache-a", old)])  # it was stopped after it had looked at its clock
-    stopped._saved = b""
-    stopped._save()
-    await stopped._link.confirmed()
-
-    async with linked(deployment.server) as link:
-        entries = Entries(link, SUBJECTS)
-        cached = await entries.read(SUBJECTS.cache("1", "cache-a"))
-        used = await entries.read(SUBJECTS.used)
-    assert cached is not None
-    assert used is not None
-    assert wire.read(cached.message, wire.Kept).data == "new"
-    assert wire.read(used.message, wire.Used).days == {1: {"1": 10}}
-
-
-async def test_what_a_keeper_keeps_after_a_loss_of_all_is_kept(deployment: OnNats) -> None:
-    node = await deployment.node()
-    await deployment.keeper()
-    await node.engine.publish("1", [Event("e", "cache-a", "old")], cache_seconds=60)
-    async with linked(deployment.server) as link:
-        entries = Entries(link, SUBJECTS)
-        await entries._call(f"STREAM.DELETE.{SUBJECTS.stream}", {})
-
-        async def fenced() -> bool:
-            return await entries.read(SUBJECTS.fence) is not None
-
-        await eventually(fenced)
-        await node.engine.publish("1", [Event("e", "cache-a", "new")], cache_seconds=60)
-        await node.backplane._reign._link.confirmed()
-        cached = await entries.read(SUBJECTS.cache("1", "cache-a"))
-    assert cached is not None
-    assert wire.read(cached.message, wire.Kept).data == "new"
-
-
-async def test_the_fence_outlasts_what_nobody_renews(deployment: OnNats) -> None:
-    async with linked(deployment.server) as link:
-        entries = Entries(link, SUBJECTS)
-        await entries._call(
-            f"STREAM.CREATE.{SUBJECTS.stream}",
-            {
-                "name": SUBJECTS.stream,
-                "subjects": [SUBJECTS.kept],
-                "max_msgs_per_subject": 1,
-                "max_age": 10**9,
-                "allow_msg_ttl": True,
-            },
-        )
-        await deployment.node()
-        await deployment.keeper()
-        await entries.write(SUBJECTS.cache("1", "old"), b"", 0)
-
-        async def expired() -> bool:
-            return await entries.read(SUBJECTS.cache("1", "old")) is None
-
-        await eventually(expired)
-        assert await entries.read(SUBJECTS.fence) is not None
 
 
 async def test_many_that_start_at_once_elect_one(deployment: OnNats) -> None:

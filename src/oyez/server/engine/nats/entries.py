@@ -118,30 +118,15 @@ class Entries:
             raise answer.unavailable()
         return Found(answer.message.data, answer.message.seq)
 
-    async def write(
-        self,
-        subject: str,
-        message: bytes,
-        after: int,
-        *,
-        last_of: str | None = None,
-        stays: bool = False,
-    ) -> int:
-        """Keep a message, if the last one of a subject is at the place ``after``; return its place.
-
-        Args:
-            after: 0 if there must be none.
-            last_of: the subject that is looked at; by default the one that is written.
-            stays: even if nobody renews it.
+    async def write(self, subject: str, message: bytes, after: int) -> int:
+        """Keep a message instead of the one at the place ``after``, 0 for none; its place.
 
         Raises:
             Outdated: another one is the last, and it was not kept.
             EngineUnavailable: whether it was kept is not known.
         """
-        fields = _expecting(last_of or subject, after)
-        if stays:
-            fields["Nats-TTL"] = "never"
-        answer = await self._link.ask(subject, message, headers=_headers(fields))
+        headers = f"NATS/1.0\r\nNats-Expected-Last-Subject-Sequence: {after}\r\n\r\n".encode()
+        answer = await self._link.ask(subject, message, headers=headers)
         if answer.nobody:  # the stream is gone, and what was in it
             await self.prepare()
             raise Outdated("the stream was lost")
@@ -152,18 +137,14 @@ class Entries:
             raise found.unavailable()
         return found.seq
 
-    def put(
-        self, subject: str, message: bytes, seconds: int = 0, *, last_of: str, after: int
-    ) -> None:
-        """Keep a message as `write` does, without waiting; in order with what else comes from here.
+    def put(self, subject: str, message: bytes, seconds: int = 0) -> None:
+        """Keep a message, without waiting; what comes later from here is later there, too.
 
         Args:
             seconds: after which it is worth nothing; 0 for no limit.
         """
-        fields = _expecting(last_of, after)
-        if seconds:
-            fields["Nats-TTL"] = str(seconds)
-        self._link.publish(subject, message, headers=_headers(fields))
+        headers = f"NATS/1.0\r\nNats-TTL: {seconds}\r\n\r\n".encode() if seconds else b""
+        self._link.publish(subject, message, headers=headers)
 
     async def _call(self, name: str, body: dict[str, Any]) -> _Answer:
         answer = await self._link.ask(f"{_API}.{name}", msgspec.json.encode(body))
@@ -174,18 +155,6 @@ class Entries:
                 "jetstream {} in its configuration"
             )
         return found
-
-
-def _expecting(subject: str, place: int) -> dict[str, str]:
-    return {
-        "Nats-Expected-Last-Subject-Sequence": str(place),
-        "Nats-Expected-Last-Subject-Sequence-Subject": subject,
-    }
-
-
-def _headers(fields: dict[str, str]) -> bytes:
-    lines = [f"{name}: {value}\r\n" for name, value in fields.items()]
-    return f"NATS/1.0\r\n{''.join(lines)}\r\n".encode()
 
 
 def read_answer(data: bytes) -> _Answer:

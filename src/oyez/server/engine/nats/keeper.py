@@ -44,9 +44,6 @@ class Keeper:
     Attributes:
         numbers: what changes and events are numbered with.
         position: how many times something has changed.
-        fence: where the fence of this reign is in the stream, 0 if there is none yet. Only while it
-            is the last one is anything kept, so a keeper that was stopped overwrites nothing of its
-            successors.
     """
 
     def __init__(
@@ -64,7 +61,6 @@ class Keeper:
         self.term = term
         self.numbers = Numbers(time.time, numbers)
         self.position = 0
-        self.fence = 0
         self._link = link
         self._subjects = subjects
         self._entries = entries
@@ -129,7 +125,7 @@ class Keeper:
     def _save(self) -> None:
         used = wire.write(wire.Used(self._store.used))
         if used != self._saved and self._store.used:
-            self._put(self._subjects.used, used)
+            self._entries.put(self._subjects.used, used)
             self._saved = used
 
     def _asked(self, message: Message) -> None:
@@ -212,11 +208,7 @@ class Keeper:
             until = time.time() + cached.seconds
             entry = wire.Kept(cached.name, cached.data, cached.sequence, until)
             subject = self._subjects.cache(app_id, channel)
-            self._put(subject, wire.write(entry), int(cached.seconds))
-
-    def _put(self, subject: str, message: bytes, seconds: int = 0) -> None:
-        fence = self._subjects.fence
-        self._entries.put(subject, message, seconds, last_of=fence, after=self.fence)
+            self._entries.put(subject, wire.write(entry), int(cached.seconds))
 
     def _knows(self, request: wire.Cached) -> bool:
         return self._store.knows(request.app_id, request.channel)

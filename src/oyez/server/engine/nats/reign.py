@@ -153,7 +153,6 @@ class Reign:
         entry = wire.Entry(term, self._who, reserved, since)
         try:
             await self._write(entry)
-            await self._raise_fence(keeper)
         except Outdated:
             return election.glance()
         if replica is not None and self._deputy.replica(election.term) is None:
@@ -176,12 +175,6 @@ class Reign:
             subject, wire.write(entry), self._election.place
         )
 
-    async def _raise_fence(self, keeper: Keeper) -> None:
-        """Void what keepers before may still write; only who has the last word on the reign can."""
-        message, place = wire.write(keeper.term), self._election.place
-        subject, reign = self._subjects.fence, self._subjects.reign
-        keeper.fence = await self._entries.write(subject, message, place, last_of=reign, stays=True)
-
     # Being the keeper.
 
     async def _renew(self, keeper: Keeper) -> float:
@@ -191,8 +184,6 @@ class Reign:
         entry = wire.Entry(keeper.term, self._who, reserved, election.since)
         try:
             await self._write(entry)
-            if not keeper.fence:
-                await self._raise_fence(keeper)
         except Outdated:
             return await self._reconsider(keeper)
         except OutcomeUnknown:
@@ -211,8 +202,6 @@ class Reign:
                 self._asking.use(entry.term)
             return self._election.glance()
         self._election.place = place
-        if entry is None:
-            keeper.fence = 0  # the stream was lost, and it with it
         return 0.0
 
     def _announce(self, entry: wire.Entry) -> None:

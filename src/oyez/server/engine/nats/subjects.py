@@ -20,7 +20,6 @@ class Subjects:
     Attributes:
         term: where a keeper announces itself.
         reign: where it is kept who the keeper is.
-        fence: written when a reign begins; what keepers before still write is void then.
         used: where it is kept what apps have used.
         kept: everything that is kept.
         stream: in which it is kept.
@@ -35,7 +34,6 @@ class Subjects:
         self._prefix = prefix
         self.term = f"{prefix}.term"
         self.reign = f"{prefix}.kept.reign"
-        self.fence = f"{prefix}.kept.fence"
         self.used = f"{prefix}.kept.used"
         self.kept = f"{prefix}.kept.>"
         self.stream = "".join(_ESCAPES.get(each, each) for each in prefix)
