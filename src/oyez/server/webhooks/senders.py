@@ -20,7 +20,7 @@ Hook = Callable[[WebhookEvent], Awaitable[None]]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 CONNECTIONS: Final = 10
-"""To one endpoint at once; as many requests a courier has under way."""
+"""At most so many to one endpoint at once, which is also how many lanes a courier has."""
 
 _MOST_ADDRESSES: Final = 4  # of one host, each of which gets a share of the time to connect
 _READ_AT_MOST = 65_536  # bytes of an answer, whose content nobody needs
