@@ -50,8 +50,8 @@ class HttpSender:
     """POSTs to one endpoint, over connections that are nobody else's.
 
     Nothing is kept from one request to the next but the connections: no cookies, no redirects, no
-    proxies or passwords of the environment. A connection belongs to the name it was made for, even
-    where another name has the same address.
+    proxies or passwords of the environment. Connections are kept by address, so each endpoint needs
+    a sender of its own: a second name at that address would go over those of the first.
 
     Args:
         timeout: seconds for a whole request.
