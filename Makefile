@@ -82,8 +82,8 @@ $(VENV)/java: tests/end_to_end/java/pom.xml $(VENV)/debian
 	@touch $@
 
 # A real Chromium for the welcome page, a real PostgreSQL for the outbox, a real Redis for many nodes, the
-# proxies of deploy/, and Java for its official client. Without them, and without the right to install them, the tests that need one say
-# so and are skipped, except under CI.
+# proxies of deploy/, and Java for its official client. Without them, and without the right to install
+# them, the tests that need one say so and are skipped, except under CI.
 $(VENV)/debian: $(VENV)/developing
 	@missing=""; \
 	command -v chromium >/dev/null || missing="$$missing chromium"; \

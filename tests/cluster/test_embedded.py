@@ -12,10 +12,11 @@ import pytest
 
 from oyez.server import embedded
 from tests.cluster.conftest import APP, LEASE
-from tests.cluster.test_workers import COUNT, eventually, worker_of, workers_of
+from tests.cluster.test_workers import COUNT, worker_of, workers_of
 from tests.conftest import RunningServer
 from tests.nats_server import nats_is_installed
 from tests.operation.clients import Client, accepted, publish
+from tests.redis_server import until
 
 pytestmark = nats_is_installed
 
@@ -36,7 +37,7 @@ def _name(process: psutil.Process) -> str:
 def server(start_server: Callable[..., RunningServer]) -> RunningServer:
     cluster = f"[cluster]\nlease_seconds = {LEASE}\ntimeout = 2\n"
     running = start_server(f"workers = {COUNT}\n{cluster}{APP}", executed=True)
-    eventually(lambda: len(workers_of(running)) == COUNT + 1)  # the broker listens as well
+    until(lambda: len(workers_of(running)) == COUNT + 1)  # the broker listens as well
     return running
 
 
@@ -89,9 +90,9 @@ def test_a_broker_that_dies_comes_back(server: RunningServer) -> None:
     os.kill(broker.pid, signal.SIGKILL)
 
     server.wait_for_log("broker died", exit_code=-signal.SIGKILL)
-    eventually(lambda: len(brokers_of(server)) == 1 and brokers_of(server)[0] != broker)
+    until(lambda: len(brokers_of(server)) == 1 and brokers_of(server)[0] != broker)
     server.wait_for_log("engine away")
-    eventually(lambda: ready(server))
+    until(lambda: ready(server))
     publish(server, "presence-room", "again")
     assert [client.receive("e")["data"] for client in (first, second)] == ["again", "again"]
     for client in (first, second):
@@ -116,7 +117,7 @@ def test_stopping_leaves_nothing(server: RunningServer) -> None:
 
     assert server.stop() == 0
 
-    eventually(lambda: not any(each.is_running() for each in processes))
+    until(lambda: not any(each.is_running() for each in processes))
     assert not directory.exists()
     assert not [line for line in server.log if line.get("level") in ("error", "critical")]
 
@@ -128,8 +129,8 @@ def test_it_does_not_outlive_the_supervisor(server: RunningServer) -> None:
 
     os.kill(server.pid, signal.SIGKILL)
 
-    eventually(lambda: not any(each.is_running() for each in processes))
-    eventually(lambda: not directory.exists())
+    until(lambda: not any(each.is_running() for each in processes))
+    until(lambda: not directory.exists())
 
 
 def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable
 
 import httpx2
@@ -12,6 +11,7 @@ import pytest
 from tests.conftest import RunningServer
 from tests.operation.clients import Client, accepted, publish
 from tests.operation.test_fallbacks import Fallback, events, subscribe
+from tests.redis_server import until
 
 COUNT = 2
 
@@ -28,17 +28,10 @@ def _listens(process: psutil.Process) -> bool:
         return False
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-
-
 @pytest.fixture
 def server(node: Callable[..., RunningServer]) -> RunningServer:
     running = node(top=f"workers = {COUNT}")
-    eventually(lambda: len(workers_of(running)) == COUNT)
+    until(lambda: len(workers_of(running)) == COUNT)
     return running
 
 
@@ -82,7 +75,7 @@ def test_a_worker_that_dies_is_missed_and_replaced(server: RunningServer) -> Non
     removed = {watcher.receive("pusher_internal:member_removed", seconds=20)["data"] for _ in lost}
     assert len(removed) == len(lost)
     server.wait_for_log("worker died", exit_code=-signal.SIGKILL)
-    eventually(lambda: len(workers_of(server)) == COUNT)
+    until(lambda: len(workers_of(server)) == COUNT)
     assert victim not in {each.pid for each in workers_of(server)}
     for client in clients:
         client.connection.close()
@@ -104,7 +97,7 @@ def test_they_do_not_outlive_their_supervisor(server: RunningServer) -> None:
 
     os.kill(server.pid, signal.SIGKILL)
 
-    eventually(lambda: not any(each.is_running() for each in processes))
+    until(lambda: not any(each.is_running() for each in processes))
 
 
 def test_a_session_over_http_is_found_whichever_worker_its_requests_reach(

@@ -4,7 +4,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 
 import httpx2
@@ -12,6 +11,7 @@ import pytest
 
 from tests.conftest import RunningServer
 from tests.operation.clients import accepted, metrics
+from tests.redis_server import until
 from tests.webhooks.conftest import Configured, endpoint
 from tests.webhooks.receiver import Handler, Receiver, closed_port
 
@@ -42,13 +42,6 @@ def oyez(server: RunningServer, *arguments: str) -> "subprocess.CompletedProcess
     )
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.05)
-
-
 def fails_twice(handler: Handler, count: int) -> None:
     handler.answer(503 if count <= 2 else 204)
 
@@ -67,7 +60,7 @@ def test_a_failing_receiver_gets_the_same_bytes_again(
         assert other.body == first.body
         assert other.headers["X-Pusher-Signature"] == first.headers["X-Pusher-Signature"]
         assert other.ids == first.ids
-    eventually(lambda: letters(server) == [])
+    until(lambda: letters(server) == [])
 
 
 def redirects(handler: Handler, count: int) -> None:
@@ -140,7 +133,7 @@ def test_what_waits_shows_its_attempts_and_why(
         found = letters(server)
         return bool(found and found[0]["attempts"] and found[0]["error"] == "answered 503")
 
-    eventually(shown)
+    until(shown)
     line = server.wait_for_log("webhook endpoint fails")
     assert line["error"] == "answered 503"
 
@@ -161,7 +154,7 @@ def test_a_receiver_that_hangs_delays_nobody_else(
     occupy(server, *(f"c{number}" for number in range(20)))
 
     quick.wait_for(20)
-    eventually(lambda: "no answer within 3 s" in str(server_report(server)[0]))
+    until(lambda: "no answer within 3 s" in str(server_report(server)[0]))
     over.set()
 
 
@@ -202,7 +195,7 @@ def test_what_nobody_takes_becomes_a_dead_letter_and_can_be_retried(
         endpoint(receiver.url, events=OCCUPIED), top="[webhooks]\nretry_seconds = 0.5"
     )
     occupy(server, "news", "sports")
-    eventually(lambda: [x["state"] for x in letters(server)] == ["dead", "dead"])
+    until(lambda: [x["state"] for x in letters(server)] == ["dead", "dead"])
     listed = letters(server)
     assert {x["error"] for x in listed} == {"answered 500"}
     assert (
@@ -225,7 +218,7 @@ def test_what_nobody_takes_becomes_a_dead_letter_and_can_be_retried(
     assert oyez(server, "retry", "--all-dead").stdout == "retried: 1\n"
     receiver.wait_until(lambda: len(receiver.requests) == before + 1)
     assert receiver.requests[-1].ids == [one]
-    eventually(lambda: letters(server) == [])
+    until(lambda: letters(server) == [])
     assert oyez(server, "retry").returncode == 2
 
 
@@ -299,7 +292,7 @@ def test_an_endpoint_in_a_private_network_is_not_asked(
     )
     occupy(server, "news")
 
-    eventually(lambda: [x["state"] for x in letters(server)] == ["dead"])
+    until(lambda: [x["state"] for x in letters(server)] == ["dead"])
     assert letters(server)[0]["error"] == "127.0.0.1 is 127.0.0.1, which is not a public address"
     assert receiver.requests == []
 

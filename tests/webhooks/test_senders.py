@@ -114,7 +114,7 @@ async def test_each_name_is_proven_by_its_own_certificate() -> None:
 
     tls.sni_callback = note
     async with listening(Endpoint(), tls=tls) as one:
-        sending = sender(names, tls=trusted)  # one for both: also then they are not mixed up
+        sending = sender(names, tls=trusted)
         await post(sending, f"https://good.example:{one.port}/")
         other = sender(names, tls=trusted)
         with pytest.raises(DeliveryFailed, match="certificate"):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from pydantic import BaseModel, ValidationError
 
-__all__ = ["Location", "faults", "from_flags"]
+__all__ = ["faults", "from_flags"]
 
 Location = tuple[int | str, ...]
 
@@ -74,7 +74,7 @@ def _is_of_pydantic(part: int | str) -> bool:
 
 
 def _name(location: Location) -> str:
-    """``apps[0].limits.event_data`` for a place in the configuration."""
+    """Return a place in the configuration as text: ``apps[0].limits.event_data``."""
     text = ""
     for part in location:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
@@ -89,7 +89,7 @@ def _sentence(error: Mapping[str, Any], location: Location, model: "type[BaseMod
     for theirs, ours in _WORDS:
         sentence = sentence.replace(theirs, ours)
     # Only what was to be a number or a switch is repeated: a text may be a secret.
-    if kind.startswith(("int_", "float_", "bool_", "greater_", "less_")) and kind != "missing":
+    if kind.startswith(("int_", "float_", "bool_", "greater_", "less_")):
         return f"{sentence}, not {value!r}"
     return sentence
 

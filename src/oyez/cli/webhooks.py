@@ -75,8 +75,8 @@ def _change(action: str, ids: list[str] | None, all_dead: bool, admin_url: str) 
     ((done, count),) = _admin("POST", admin_url, f"/webhooks/{action}", body).items()
     typer.echo(f"{done}: {count}")
     if not all_dead and count < len(chosen):
-        which = "dead events" if action == "retry" else "events"
-        fail(f"{len(chosen) - count} of {len(chosen)} ids are none of {which}, or no longer")
+        kind = "a dead event" if action == "retry" else "an event"
+        fail(f"{len(chosen) - count} of {len(chosen)} ids do not name {kind} (any more)")
 
 
 def _admin(method: str, url: str, path: str, body: object = None) -> Any:

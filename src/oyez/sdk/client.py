@@ -160,7 +160,7 @@ class Client(Offline[Transport]):
 
 
 def async_transport(options: HttpOptions) -> AsyncTransport:
-    """The fastest that is installed."""
+    """Return a transport over the fastest HTTP library that is installed."""
     try:
         with no_fork():
             from oyez.sdk.aiohttp_transport import AiohttpTransport

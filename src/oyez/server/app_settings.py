@@ -185,7 +185,10 @@ class AppSettings(StrictModel):
     )
     subscription_count: bool = Field(
         default=False,
-        description="Whether subscriptions are counted for the API and told to subscribers.",
+        description=(
+            "Whether subscriptions are counted for the API and told to subscribers, "
+            "except to those of encrypted channels."
+        ),
     )
     user_authentication: bool = Field(default=True, description="Whether clients may sign in.")
     watchlist_events: bool = Field(
@@ -214,7 +217,7 @@ class AppSettings(StrictModel):
         default=True,
         description=(
             "Whether a refused subscription also gets `pusher:subscription_error`, "
-            "which Laravel Echo's `.error()` hears."
+            "which Laravel Echo's `.error()` hears; never on encrypted channels."
         ),
     )
     lenient: bool = Field(

@@ -135,7 +135,7 @@ class Gate:
             hello = read_hello(path, request.query.decode("latin-1"))
             app, version = self._check(hello, request)
         except ConnectionClosed as refusal:
-            self._services.counters.closed[refusal.code] += 1
+            self._services.counters.ended(refusal.code)
             log.info("connection refused", code=refusal.code.value, reason=refusal.reason)
             raise
         return Guest(app, version, sys.intern(hello.client))

@@ -24,9 +24,8 @@ __all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-
-# Those of RFC 6455 and its registry that an implementation sends or reports, and ours: clients may
-# send any, and must not choose how many time series there are.
+# The close codes of RFC 6455 and its registry that an implementation sends or reports, and ours:
+# clients may send any, and must not choose how many time series there are.
 _KNOWN_CODES = frozenset({*range(1000, 1016), *CloseCode}) - {1004}
 
 
@@ -37,7 +36,7 @@ class Counters:
     Attributes:
         requests: answered HTTP requests by status.
         opened: WebSocket connections accepted.
-        closed: WebSocket connections ended, by close code; what only clients say is 0.
+        closed: WebSocket connections ended, by close code; 0 for all codes that only clients know.
         refusals: requests of clients that were refused.
     """
 
@@ -47,7 +46,7 @@ class Counters:
     refusals: int = 0
 
     def ended(self, code: int) -> None:
-        """Count the end of a WebSocket."""
+        """Count the end of a WebSocket under its close code, or under 0 if only clients know it."""
         self.closed[code if code in _KNOWN_CODES else 0] += 1
 
 
@@ -193,11 +192,8 @@ class Metrics(Collector):
         closed = CounterMetricFamily(
             "oyez_connections_closed", "Ended WebSocket connections", labels=["code"]
         )
-        by_label: Counter[str] = Counter()
         for code, count in sorted(counters.closed.items()):
-            by_label[str(code) if code else "other"] += count
-        for label, count in by_label.items():
-            closed.add_metric([label], count)
+            closed.add_metric([str(code) if code else "other"], count)
         yield closed
         for name, text, value in (
             ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-__all__ = ["HIDDEN", "SHOWN", "URLS", "redacted", "shown_url"]
+__all__ = ["SHOWN", "URLS", "redacted", "shown_url"]
 
 HIDDEN: Final = "***"
 

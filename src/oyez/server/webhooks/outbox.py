@@ -161,11 +161,6 @@ class Outbox:
         """
         return await self._database.write(lambda connection: revive_letters(connection, ids))
 
-    def _write_later(self) -> None:
-        if self._later is None:
-            loop = asyncio.get_running_loop()
-            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
-
     async def drop(self, ids: Sequence[str]) -> int:
         """Forget letters, and return how many there were.
 
@@ -174,6 +169,11 @@ class Outbox:
         """
         gone = await self._database.write(lambda connection: drop_letters(connection, ids))
         return len(gone)
+
+    def _write_later(self) -> None:
+        if self._later is None:
+            loop = asyncio.get_running_loop()
+            self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
 
     async def _write_all(self) -> None:
         while True:

@@ -20,7 +20,7 @@ Hook = Callable[[WebhookEvent], Awaitable[None]]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 CONNECTIONS: Final = 10
-"""To one endpoint at once; as many requests a courier has under way."""
+"""At most so many to one endpoint at once, which is also how many lanes a courier has."""
 
 _MOST_ADDRESSES: Final = 4  # of one host, each of which gets a share of the time to connect
 _READ_AT_MOST = 65_536  # bytes of an answer, whose content nobody needs
@@ -50,8 +50,8 @@ class HttpSender:
     """POSTs to one endpoint, over connections that are nobody else's.
 
     Nothing is kept from one request to the next but the connections: no cookies, no redirects, no
-    proxies or passwords of the environment. A connection belongs to the name it was made for, even
-    where another name has the same address.
+    proxies or passwords of the environment. Connections are kept by address, so each endpoint needs
+    a sender of its own: a second name at that address would go over those of the first.
 
     Args:
         timeout: seconds for a whole request.
