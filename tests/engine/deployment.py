@@ -16,7 +16,7 @@ from oyez.server.engine.backplane import Backplane, Beat
 from oyez.server.engine.cluster import ClusterEngine, Timing
 from tests.engine.contract import EngineNode
 
-LEASE, LIMIT = 0.6, 1.0
+LEASE, LIMIT = 0.6, 3.0
 
 
 @dataclass
