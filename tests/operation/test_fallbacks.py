@@ -3,6 +3,7 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,16 +15,24 @@ from tests.operation.clients import accepted, publish
 
 StartServer = Callable[..., RunningServer]
 
+APP = '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\n'
+
 
 class Fallback:
     """One session over HTTP, spoken to in lines."""
 
     def __init__(
-        self, server: RunningServer, name: str, *, query: str = "protocol=7", key: str = ""
+        self,
+        server: RunningServer,
+        name: str,
+        *,
+        query: str = "protocol=7",
+        key: str = "",
+        **headers: str,
     ) -> None:
         self.url = f"http://{server.host}:{server.port}/pusher/app/{key or server.key}/7/{name}"
         self.query = query
-        self.http = httpx2.Client(trust_env=False, timeout=120)
+        self.http = httpx2.Client(trust_env=False, timeout=120, headers=headers)
 
     def __enter__(self) -> "Fallback":
         return self
@@ -115,9 +124,7 @@ def test_a_refused_client_is_told_why(server: RunningServer) -> None:
 
 @pytest.mark.soak
 def test_a_client_that_stays_away_is_gone(start_server: StartServer) -> None:
-    server = start_server(
-        '[[apps]]\nid = "1001"\nkey = "app-key"\nsecret = "app-secret"\nsubscription_count = true'
-    )
+    server = start_server(APP + "subscription_count = true")
     with accepted(server) as watcher, Fallback(server, "away0001") as client:
         watcher.subscribe("fallback-away")
         client.poll()
@@ -142,6 +149,70 @@ def test_a_message_over_the_limit_ends_the_session(server: RunningServer) -> Non
         client.poll()
         client.send({"event": "client-x", "data": "x" * 140_000})
         assert json.loads(client.poll()[-1][1:])[0] == 1009
+
+
+def test_what_has_ended_takes_nothing_any_more(server: RunningServer) -> None:
+    with Fallback(server, "ended001") as client:
+        client.poll()
+        client.send({"event": "client-x", "data": "x" * 140_000})
+        client.send({"event": "pusher:ping"}, status=404)
+        assert [json.loads(line[1:])[0] for line in client.poll()] == [1009]
+
+
+def test_messages_over_the_rate_wait(start_server: StartServer) -> None:
+    server = start_server(APP + "[apps.limits]\nmessages_per_second = 20")
+    with Fallback(server, "rate0001") as client, client.stream() as lines:
+        started = time.monotonic()
+        assert next(lines) == "o"
+        client.send(*[{"event": "pusher:ping"}] * 50)
+        pongs = 0
+        while pongs < 50:
+            pongs += events(next(lines)).count("pusher:pong")
+        assert time.monotonic() - started > 1
+
+
+def test_who_sends_more_than_may_wait_is_closed(start_server: StartServer) -> None:
+    server = start_server(APP + "[apps.limits]\nmessages_per_second = 20")
+    for name, data, count in (("waits001", "", 1001), ("waits002", "x" * 9_000, 60)):
+        with Fallback(server, name) as client:
+            client.poll()
+            client.send(*[{"event": "pusher:ping", "data": data}] * count)
+            code, reason = json.loads(client.poll()[-1][1:])
+            assert (code, reason[:19]) == (4100, "Too many messages (")
+    assert "1000 waiting" in server.wait_for_log("connection closed", code=4100)["reason"]
+
+
+@pytest.mark.parametrize("other", [{"origin": "https://evil.example"}, {}])
+def test_a_session_is_there_only_for_the_origin_that_opened_it(
+    server: RunningServer, other: dict[str, str]
+) -> None:
+    name = f"origin-{len(other)}"
+    with (
+        Fallback(server, name, origin="https://good.example") as client,
+        Fallback(server, name, **other) as stranger,
+    ):
+        assert client.poll()[0] == "o"
+        stranger.send(subscribe("fallback-stranger"), status=404)
+        client.send(subscribe("fallback-own"))
+        assert stranger.poll()[0] == "o"  # a session of its own
+        publish(server, "fallback-own", "secret")
+        stranger.send({"event": "pusher:ping"})
+        assert [event for line in stranger.poll() for event in events(line)] == ["pusher:pong"]
+        found = [event for line in client.poll() for event in events(line)]
+        assert found[0] == "pusher_internal:subscription_succeeded"
+        assert found[-1] == "e"
+
+
+def test_an_origin_that_may_not_connect_reads_no_session(start_server: StartServer) -> None:
+    server = start_server(APP + 'allowed_origins = ["https://good.example"]')
+    with (
+        Fallback(server, "origin02", origin="https://good.example") as client,
+        Fallback(server, "origin02", origin="https://evil.example") as stranger,
+    ):
+        assert client.poll()[0] == "o"
+        assert json.loads(stranger.poll()[-1][1:])[0] == 4009
+        client.send({"event": "pusher:ping"})
+        assert events(client.poll()[-1]) == ["pusher:pong"]
 
 
 def test_a_browser_may_ask_first(server: RunningServer) -> None:

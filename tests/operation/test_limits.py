@@ -102,6 +102,7 @@ def test_a_client_that_does_not_read_is_closed_and_nobody_waits_for_it(
                 break
         line = server.wait_for_log("connection closed", code=4100)
         assert line["socket_id"] == slow.socket_id
+        assert (line["by"], line["level"]) == ("server", "info")
         assert metrics(server)['oyez_connections_closed_total{code="4100"}'] == 1
 
 

@@ -15,7 +15,7 @@ from oyez.server.node import Node
 from tests.server.transport import Transport
 
 APP_ID, KEY, SECRET = "1001", "app-key", "s3cret"
-_SETTINGS = Settings(
+SETTINGS = Settings(
     trust_proxy=True,
     cors_origins=["https://a.example"],
     apps=[
@@ -68,7 +68,7 @@ def told(talk: Talk) -> list[bytes]:
 
     async def run() -> None:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(context))
-        node = Node(_SETTINGS)
+        node = Node(SETTINGS)
         for connection in talk(node):
             for _ in range(3):  # for what is done in later turns
                 await asyncio.sleep(0)

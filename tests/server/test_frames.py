@@ -1,5 +1,7 @@
 """Frames without a socket: what is read, what is refused, and when."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,8 +31,10 @@ def masked(opcode: int, payload: bytes = b"", *, final: bool = True, key: bytes 
 
 
 def read(*packets: bytes, limit: int = 1000) -> list[tuple[Opcode, bytes]]:
+    """The messages and control frames, without the frames that complete none."""
     reader = FrameReader(limit)
-    return [found for packet in packets for found in reader.feed(packet)]
+    found = [each for packet in packets for each in reader.feed(packet)]
+    return [each for each in found if each[0] is not Opcode.CONTINUATION]
 
 
 def code_of(*packets: bytes, limit: int = 1000) -> int:
@@ -60,6 +64,41 @@ def test_control_frames_come_between_fragments() -> None:
     )
 
     assert read(packet) == [(Opcode.PING, b"p"), (Opcode.TEXT, b"ab")]
+
+
+def test_each_frame_is_given_so_that_it_can_be_counted() -> None:
+    reader = FrameReader(1000)
+    packet = masked(1, b"a", final=False) + masked(0, final=False) + masked(0, b"b")
+
+    assert list(reader.feed(packet)) == [(0, b""), (0, b""), (1, b"ab")]
+
+
+@pytest.mark.parametrize("part", [b"", b"x"])
+def test_a_message_has_a_bounded_number_of_frames(part: bytes) -> None:
+    first, next_one, last = (
+        masked(1, part, final=False),
+        masked(0, part, final=False),
+        masked(0, part),
+    )
+    whole = first + next_one * 1022 + last
+
+    assert read(whole, whole, limit=5000) == [(Opcode.TEXT, part * 1024)] * 2
+    assert code_of(first + next_one * 1023 + last, limit=5000) == 1009
+
+
+def test_a_message_in_small_pieces_takes_hardly_more_memory_than_its_bytes() -> None:
+    reader = FrameReader(1_000_000)
+    pieces = masked(1, b"x" * 100, final=False) + masked(0, b"x" * 100, final=False) * 1000
+    tracemalloc.start()
+    try:
+        for _ in reader.feed(pieces):
+            pass
+        reader.append(b"")
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+
+    assert held < 2 * 100_100
 
 
 def test_stopping_early_loses_nothing() -> None:

@@ -64,7 +64,7 @@ class Client:
         self.transport = Transport()
         self.socket_id = socket_id
         transport = cast(asyncio.Transport, self.transport)
-        self.websocket = WebSocket(transport, LIMITS, Deadlines(0), Turns())
+        self.websocket = WebSocket(transport, LIMITS, Deadlines(0), Turns(), Turns())
         connection = Connection(APP, socket_id, 7)
         session = Session(services, connection, self.websocket, client="test", peer="here")
         self.websocket.start(session)

@@ -33,6 +33,22 @@ async def test_what_a_job_adds_comes_after_it() -> None:
     assert done == ["first", "second"]
 
 
+async def test_jobs_that_add_themselves_are_no_more_in_a_turn_for_it() -> None:
+    turns, done = Turns(per_turn=1), []
+
+    def job() -> None:
+        done.append(1)
+        turns.add(job)
+
+    turns.add(job)
+    seen = []
+    for _ in range(6):
+        await asyncio.sleep(0)
+        seen.append(len(done))
+
+    assert seen == [1, 2, 3, 4, 5, 6]
+
+
 async def test_it_starts_again_after_a_rest() -> None:
     turns, done = Turns(), []
 

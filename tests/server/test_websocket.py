@@ -7,6 +7,7 @@ import pytest
 
 from oyez.server.deadlines import Deadlines
 from oyez.server.frames import EMPTY_PING, Opcode, frame
+from oyez.server.pace import PER_TURN
 from oyez.server.turns import Turns
 from oyez.server.websocket import WebSocket, WebSocketLimits
 from tests.server.transport import Transport
@@ -23,6 +24,7 @@ class Listener:
         self.busy = busy
         self.texts: list[bytes] = []
         self.ended: list[int] = []
+        self.by_us: list[bool] = []
 
     def received(self, text: bytes) -> bool:
         self.texts.append(text)
@@ -31,8 +33,9 @@ class Listener:
     def farewell(self, code: int, reason: str) -> bytes:
         return b""
 
-    def closed(self, code: int, reason: str) -> None:
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         self.ended.append(code)
+        self.by_us.append(by_us)
 
 
 class Connection:
@@ -44,13 +47,16 @@ class Connection:
         *,
         busy: bool = False,
         partings: Turns | None = None,
+        readings: Turns | None = None,
         plain: bool = False,
     ) -> None:
         self.transport = Transport()
         self.deadlines = Deadlines(0)
         self.listener = Listener(busy=busy)
         transport = cast(asyncio.Transport, self.transport)
-        self.websocket = WebSocket(transport, limits, self.deadlines, partings or Turns())
+        self.websocket = WebSocket(
+            transport, limits, self.deadlines, partings or Turns(), readings or Turns(per_turn=1)
+        )
         if plain:
             self.websocket.descriptor = 0
         self.websocket.start(self.listener)
@@ -58,8 +64,10 @@ class Connection:
     def at(self, second: float) -> None:
         self.deadlines.advance(second)
 
-    def sends(self, opcode: int, payload: bytes = b"", times: int = 1) -> None:
-        one = bytes((0x80 | opcode, 0x80 | len(payload))) + bytes(4) + payload
+    def sends(
+        self, opcode: int, payload: bytes = b"", times: int = 1, *, final: bool = True
+    ) -> None:
+        one = bytes((final << 7 | opcode, 0x80 | len(payload))) + bytes(4) + payload
         self.websocket.data_received(one * times)
 
 
@@ -68,22 +76,9 @@ async def turns(count: int) -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_flood_of_frames_is_worked_off_in_several_turns() -> None:
-    connection = Connection()
-    connection.sends(Opcode.PING, b"x", 1000)
-
-    first = connection.transport.stream.count(b"\x8a\x01x")
-    assert 0 < first < 1000
-    assert not connection.transport.reading
-    await turns(20)
-    assert connection.transport.stream.count(b"\x8a\x01x") == 1000
-    assert connection.transport.reading
-
-
 async def test_a_turn_that_is_over_does_not_wake_a_listener_that_is_busy() -> None:
     connection = Connection(busy=True)
-    connection.sends(Opcode.PING, b"x", 199)
-    connection.sends(Opcode.PING, b"x", 199)
+    connection.sends(Opcode.PING, b"x", PER_TURN - 1)
     connection.sends(Opcode.TEXT, b"one")
     connection.sends(Opcode.TEXT, b"two")
     await turns(20)
@@ -93,16 +88,60 @@ async def test_a_turn_that_is_over_does_not_wake_a_listener_that_is_busy() -> No
     assert connection.listener.texts == [b"one", b"two"]
 
 
-async def test_messages_over_the_rate_wait_without_being_lost() -> None:
-    connection = Connection(WebSocketLimits(10_000, 10_000, 100, 30, messages_per_second=3))
-    connection.sends(Opcode.TEXT, b"x", 5)
-    assert len(connection.listener.texts) == 3
+@pytest.mark.parametrize("part", [b"", b"x"])
+async def test_fragments_are_worked_off_in_several_turns_like_other_frames(part: bytes) -> None:
+    connection = Connection()
+    connection.sends(Opcode.TEXT, part, final=False)
+    connection.sends(Opcode.CONTINUATION, part, 500, final=False)
+    connection.sends(Opcode.PING, b"x")
     assert not connection.transport.reading
+    assert connection.transport.stream == b""
+    await turns(20)
 
-    connection.at(1)
-    connection.websocket._read_on()  # what the timer calls
+    assert connection.transport.stream == frame(Opcode.PONG, b"x")
+    assert connection.transport.reading
 
-    assert len(connection.listener.texts) == 5
+
+@pytest.mark.parametrize("opcode", [Opcode.CONTINUATION, Opcode.PING, Opcode.PONG])
+async def test_frames_of_each_kind_count_for_the_rate(opcode: Opcode) -> None:
+    connection = Connection(WebSocketLimits(10_000, 10_000, 100, 30, messages_per_second=30))
+    connection.sends(Opcode.TEXT, b"a", final=False)
+    connection.sends(opcode, b"", 28, final=opcode is not Opcode.CONTINUATION)
+    before = connection.transport.reading
+    connection.sends(Opcode.CONTINUATION, b"", final=False)
+    connection.sends(Opcode.CONTINUATION, b"b")
+    await turns(20)
+
+    assert (before, connection.transport.reading) == (True, False)
+    assert connection.listener.texts == []
+
+
+async def test_our_close_ends_a_wait_so_that_the_answer_is_read() -> None:
+    connection = Connection(busy=True)
+    connection.sends(Opcode.TEXT, b"one")
+    connection.sends(Opcode.TEXT, b"two")
+    connection.sends(Opcode.CLOSE, (1000).to_bytes(2))
+    connection.websocket.close(4200, "bye")
+    await turns(2)
+
+    assert connection.transport.aborted
+    assert connection.listener.texts == [b"one"]
+    assert (connection.listener.ended, connection.listener.by_us) == ([4200], [True])
+
+
+@pytest.mark.parametrize("code", [1000, 1009, 4001, 4100])
+async def test_a_code_that_the_peer_closes_with_is_not_ours(code: int) -> None:
+    connection = Connection()
+    connection.sends(Opcode.CLOSE, code.to_bytes(2))
+
+    assert (connection.listener.ended, connection.listener.by_us) == ([code], [False])
+
+
+async def test_a_broken_rule_is_ended_by_us() -> None:
+    connection = Connection()
+    connection.sends(Opcode.BINARY)
+
+    assert (connection.listener.ended, connection.listener.by_us) == ([1003], [True])
 
 
 async def test_a_silent_peer_is_asked_once_and_then_given_up() -> None:

@@ -33,6 +33,9 @@ class Transport:
     def close(self) -> None:
         self.aborted = True
 
+    def can_write_eof(self) -> bool:
+        return False
+
     def is_closing(self) -> bool:
         return self.aborted
 

@@ -12,6 +12,7 @@ from oyez.conformance.target import Credentials, Target
 __all__ = ["FallbackSession"]
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz012345"
+_HEADERS = {"Content-Type": "application/json", "Origin": "https://example.com"}
 _MOST = 200  # frames read while waiting for one
 
 
@@ -47,7 +48,10 @@ class FallbackSession:
         """Open a streaming response; an older one of this session is ended first."""
         await self.close()
         request = self._http.build_request(
-            "POST", f"{self._target.origin}{self.path}/xhr_streaming?{query}", timeout=60
+            "POST",
+            f"{self._target.origin}{self.path}/xhr_streaming?{query}",
+            headers=_HEADERS,
+            timeout=60,
         )
         try:
             async with asyncio.timeout(self._target.patience * 2):
@@ -73,7 +77,7 @@ class FallbackSession:
                 method,
                 f"{self._target.origin}{self.path}{rest}",
                 content=body,
-                headers={"Content-Type": "application/json", "Origin": "https://example.com"},
+                headers=_HEADERS,
             )
         except httpx2.HTTPError as error:
             raise Failed("an HTTP answer", f"{type(error).__name__}: {error}") from None

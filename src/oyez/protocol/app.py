@@ -44,8 +44,8 @@ class Limits:
         connections_per_app: connections on this node, 0 for no limit; beyond it: 4004.
         subscriptions_per_connection: channels of one connection, 0 for no limit; beyond it:
             refused.
-        messages_per_second: messages read from one connection per second, 0 for no limit; the
-            rest is read later.
+        messages_per_second: frames of one connection, or messages over an HTTP fallback, that
+            are read per second, 0 for no limit; the rest is read later.
     """
 
     event_data: int = 10_240

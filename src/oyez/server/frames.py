@@ -37,6 +37,7 @@ _DATA = (_CONTINUATION, _TEXT, _BINARY)
 _OPCODES: dict[int, Opcode] = {opcode.value: opcode for opcode in Opcode}
 _utf8 = codecs.getincrementaldecoder("utf-8")
 _MAX_CONTROL = 125
+_MOST_FRAMES = 1_024  # of one message
 
 
 class FrameError(Exception):
@@ -113,20 +114,22 @@ class FrameReader:
         limit: most bytes of one message, over all its fragments.
     """
 
-    __slots__ = ("_buffer", "_decoder", "_fragments", "_limit", "_position", "_size")
+    __slots__ = ("_buffer", "_decoder", "_frames", "_limit", "_message", "_position")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._buffer: bytes | bytearray = b""  # what has arrived; an idle connection holds nothing
         self._position = 0  # how much of the buffer has been read
-        self._fragments: list[bytes] | None = None  # of a message that is not complete
-        self._size = 0  # of the fragments together
+        self._message: bytearray | None = None  # as far as it is there
+        self._frames = 0  # it came in
         self._decoder: codecs.IncrementalDecoder | None = None
 
     def feed(self, data: bytes) -> Iterator[tuple[Opcode, bytes]]:
         """Read on.
 
-        Stopping early loses nothing: what was not given yet comes with the next call.
+        A frame that completes no message is given as an empty `Opcode.CONTINUATION`: it costs as
+        much to read as any other. Stopping early loses nothing: what was not given yet comes with
+        the next call.
 
         Raises:
             FrameError: the peer broke a rule; the reader must not be used again.
@@ -136,10 +139,11 @@ class FrameReader:
             final, opcode, payload = found
             if opcode not in _DATA:
                 yield opcode, payload
-                continue
-            message = self._add(final, opcode, payload)
-            if message is not None:
-                yield _TEXT, message
+            elif final and opcode is _TEXT:
+                self._validate(payload)
+                yield opcode, payload
+            else:
+                yield self._collect(payload, final=final)
 
     def append(self, data: bytes) -> None:
         """Keep bytes for the next `feed`."""
@@ -170,8 +174,10 @@ class FrameReader:
                 return None
             size = int.from_bytes(buffer[start:extended])
             start = extended
-        if opcode in _DATA and self._size + size > self._limit:
-            raise FrameError(1009, f"Message too big ({self._size + size} > {self._limit} bytes)")
+        if opcode in _DATA:
+            whole = size if self._message is None else size + len(self._message)
+            if whole > self._limit:
+                raise FrameError(1009, f"Message too big ({whole} > {self._limit} bytes)")
         end = start + 4 + size
         if available < end:
             return None
@@ -195,31 +201,35 @@ class FrameReader:
                 raise FrameError(1002, "Control frames carry at most 125 bytes")
         elif opcode is _BINARY:
             raise FrameError(1003, "Binary messages are not supported")
-        elif (opcode is _CONTINUATION) != (self._fragments is not None):
+        elif (opcode is _CONTINUATION) != (self._message is not None):
             raise FrameError(1002, "Fragments out of order")
+        elif self._frames >= _MOST_FRAMES:
+            raise FrameError(1009, f"Message in too many frames (more than {_MOST_FRAMES})")
         return opcode
 
-    def _add(self, final: bool, opcode: Opcode, payload: bytes) -> bytes | None:
-        """Add a data frame to the message; the whole message once it is complete and UTF-8."""
-        if final and opcode is _TEXT:
-            self._validate(_utf8(), payload, final=True)
-            return payload
-        if self._fragments is None or self._decoder is None:
-            self._fragments, self._decoder = [], _utf8()
+    def _collect(self, payload: bytes, *, final: bool) -> tuple[Opcode, bytes]:
+        """Add to a message of several frames, and give it once it is complete and UTF-8."""
+        if self._message is None or self._decoder is None:
+            self._message, self._decoder = bytearray(), _utf8()
         # Text that no further fragment can mend is refused now, not at the end.
-        self._validate(self._decoder, payload, final=final)
-        self._fragments.append(payload)
-        self._size += len(payload)
+        self._validate(payload, self._decoder, final=final)
+        self._message += payload
+        self._frames += 1
         if not final:
-            return None
-        message = b"".join(self._fragments)
-        self._fragments, self._decoder, self._size = None, None, 0
-        return message
+            return _CONTINUATION, b""
+        message = bytes(self._message)
+        self._message, self._decoder, self._frames = None, None, 0
+        return _TEXT, message
 
     @staticmethod
-    def _validate(decoder: codecs.IncrementalDecoder, payload: bytes, *, final: bool) -> None:
+    def _validate(
+        payload: bytes, decoder: codecs.IncrementalDecoder | None = None, *, final: bool = True
+    ) -> None:
         try:
-            decoder.decode(payload, final)
+            if decoder is None:
+                payload.decode()
+            else:
+                decoder.decode(payload, final)
         except UnicodeDecodeError:
             raise FrameError(1007, "Text is not UTF-8") from None
 

@@ -48,7 +48,7 @@ class Dismissed:
         """The refusal as an event, for clients that do not read close codes."""
         return text_frame(messages.error(code, reason))
 
-    def closed(self, code: int, reason: str) -> None:
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         """There is nothing to clean up."""
 
 
@@ -101,14 +101,12 @@ class Gate:
         try:
             guest = self.admit(request, path)
         except ConnectionClosed as refusal:
-            websocket = WebSocket(transport, _REFUSED, self._deadlines, self._services.partings)
+            websocket = self._websocket(transport, _REFUSED)
             websocket.start(Dismissed())
             transport.write(head)
             websocket.close(refusal.code, refusal.reason)
             return None
-        websocket = WebSocket(
-            transport, self._limits[guest.app.id], self._deadlines, self._services.partings
-        )
+        websocket = self._websocket(transport, self._limits[guest.app.id])
         session = self.session(guest, websocket, self.client_of(request) or _peer(transport))
         websocket.start(session)
         websocket.send(head + session.open())
@@ -135,7 +133,7 @@ class Gate:
             hello = read_hello(path, request.query.decode("latin-1"))
             app, version = self._check(hello, request)
         except ConnectionClosed as refusal:
-            self._services.counters.ended(refusal.code)
+            self._services.counters.ended(refusal.code, by_us=True)
             log.info("connection refused", code=refusal.code.value, reason=refusal.reason)
             raise
         return Guest(app, version, sys.intern(hello.client))
@@ -144,6 +142,10 @@ class Gate:
         """The session of a client that was let in, on its socket; not open yet."""
         connection = Connection(guest.app, _new_socket_id(), guest.version)
         return Session(self._services, connection, socket, client=guest.client, peer=peer)
+
+    def _websocket(self, transport: asyncio.Transport, limits: WebSocketLimits) -> WebSocket:
+        services = self._services
+        return WebSocket(transport, limits, self._deadlines, services.partings, services.readings)
 
     def _check(self, hello: Hello, request: Request) -> tuple[App, int]:
         """The checks that need the apps, in the order of spec ``websocket-protocol.md`` 1."""

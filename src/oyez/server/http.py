@@ -356,5 +356,6 @@ class HttpConnection(asyncio.Protocol):
         self._server.deadlines.discard(self)
         self._server.connections.discard(self)
         self._transport = None
+        self._refused = None  # its traceback leads back to here
         self._waiting.clear()
         self._reader.close()

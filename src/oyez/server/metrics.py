@@ -24,9 +24,10 @@ __all__ = ["CONTENT_TYPE", "Counters", "Metrics"]
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-# The close codes of RFC 6455 and its registry that an implementation sends or reports, and ours:
-# clients may send any, and must not choose how many time series there are.
-_KNOWN_CODES = frozenset({*range(1000, 1016), *CloseCode}) - {1004}
+# Those of RFC 6455 and its registry that an implementation sends or reports, and ours: clients may
+# send any, and must not choose how many time series there are, nor what we are said to have done.
+_OF_CLIENTS = frozenset(range(1000, 1016)) - {1004}
+_OURS = _OF_CLIENTS | {*CloseCode}
 
 
 @dataclass(slots=True)
@@ -36,7 +37,8 @@ class Counters:
     Attributes:
         requests: answered HTTP requests by status.
         opened: WebSocket connections accepted.
-        closed: WebSocket connections ended, by close code; 0 for all codes that only clients know.
+        closed: WebSocket connections ended, by close code; what only clients say is 0, also where
+            they say one of ours.
         refusals: requests of clients that were refused.
     """
 
@@ -45,9 +47,9 @@ class Counters:
     closed: Counter[int] = field(default_factory=Counter)
     refusals: int = 0
 
-    def ended(self, code: int) -> None:
-        """Count the end of a WebSocket under its close code, or under 0 if only clients know it."""
-        self.closed[code if code in _KNOWN_CODES else 0] += 1
+    def ended(self, code: int, *, by_us: bool) -> None:
+        """Count the end of a WebSocket."""
+        self.closed[code if code in (_OURS if by_us else _OF_CLIENTS) else 0] += 1
 
 
 class Reporter(Protocol):

@@ -84,6 +84,7 @@ class Node:
         self._fallbacks = Fallbacks(
             self._gate,
             self._deadlines,
+            self._services.readings,
             prefix=settings.path_prefix,
             send_buffer=settings.limits.send_buffer,
             siblings=siblings,

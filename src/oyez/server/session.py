@@ -47,6 +47,7 @@ class Services:
     Attributes:
         tasks: work of sessions that waits for the engine; the node waits for it at the end.
         partings: closes the connections of clients that have gone.
+        readings: handles what clients say that say much, one client in each turn.
     """
 
     hub: Hub
@@ -56,6 +57,7 @@ class Services:
     webhooks: "Webhooks | None" = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     partings: Turns = field(default_factory=Turns)
+    readings: Turns = field(default_factory=lambda: Turns(per_turn=1))
     announcer: Announcer = field(init=False)
 
     def __post_init__(self) -> None:
@@ -159,11 +161,11 @@ class Session:
             return b""
         return text_frame(messages.error(code, reason))
 
-    def closed(self, code: int, reason: str) -> None:
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         """See `oyez.server.websocket.Listener.closed`: every subscription ends now."""
         self._closed = True
         connection, services = self._connection, self._services
-        services.counters.ended(code)
+        services.counters.ended(code, by_us=by_us)
         services.hub.disconnect(connection.app.id, connection.socket_id)
         services.deadlines.discard(self)
         subscriptions = len(connection.subscriptions)
@@ -172,7 +174,7 @@ class Session:
         if self._signed_in is not None:
             self._signed_in.withdraw()
         eager.run(self._leave_all(), _done, services.tasks)
-        ordinary = code < _FIRST_OF_OURS
+        ordinary = not by_us or code < _FIRST_OF_OURS
         (log.debug if ordinary else log.info)(
             "connection closed",
             app_id=connection.app.id,
@@ -181,6 +183,7 @@ class Session:
             peer=self._peer,
             code=code,
             reason=reason,
+            by="server" if by_us else "client",
             seconds=round(time.monotonic() - self._opened_at, 3),
             subscriptions=subscriptions,
         )

@@ -21,11 +21,11 @@ from oyez.server.frames import (
     frame,
     read_close,
 )
+from oyez.server.pace import Pace
 from oyez.server.turns import Turns
 
 __all__ = ["Listener", "WebSocket", "WebSocketLimits"]
 
-_FRAMES_PER_TURN = 200
 _SLOW_CONSUMER = 4100
 _NO_PONG = 4201
 _ABNORMAL = 1006  # never sent: stands in logs for a connection that ended without a close frame
@@ -41,8 +41,12 @@ class Listener(Protocol):
     def farewell(self, code: int, reason: str) -> bytes:
         """Frames to send before our close frame, if any."""
 
-    def closed(self, code: int, reason: str) -> None:
-        """The conversation is over; called once, nothing can be sent any more."""
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
+        """The conversation is over; called once, nothing can be sent any more.
+
+        Args:
+            by_us: whether code and reason are ours; any client may send any.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,7 @@ class WebSocketLimits:
         send_buffer: most bytes waiting to be sent.
         activity_timeout: silence after which a ping frame is sent.
         pong_wait: silence after that ping which ends the connection.
-        messages_per_second: messages read per second; the rest is read later. 0: no limit.
+        messages_per_second: frames read per second; the rest is read later. 0: no limit.
         close_wait: how long the peer may take to answer a close frame.
     """
 
@@ -73,6 +77,7 @@ class _State(Enum):
 
 
 _OPEN, _CLOSING, _FAILED = _State  # looking a member up costs 80 ns in Python 3.11
+_, _TEXT, _, _CLOSE, _PING, _PONG = Opcode
 
 
 class WebSocket(asyncio.Protocol):
@@ -80,19 +85,17 @@ class WebSocket(asyncio.Protocol):
 
     Args:
         partings: closes connections whose client has gone.
+        readings: reads on where a peer has sent more than fits into a turn.
     """
 
     __slots__ = (
         "_deadlines",
-        "_held",
         "_limits",
         "_listener",
-        "_messages",
+        "_pace",
         "_partings",
-        "_paused",
         "_probed_at",
         "_reader",
-        "_second",
         "_seen_at",
         "_state",
         "bucket",
@@ -106,6 +109,7 @@ class WebSocket(asyncio.Protocol):
         limits: WebSocketLimits,
         deadlines: Deadlines,
         partings: Turns,
+        readings: Turns,
     ) -> None:
         self.writer = transport
         self.descriptor = plain_socket(transport)
@@ -116,12 +120,9 @@ class WebSocket(asyncio.Protocol):
         self._reader = FrameReader(limits.message)
         self._listener: Listener | None = None
         self._state = _OPEN
-        self._paused = False  # reading, for one of three reasons
-        self._held = False  # by the listener, which is one of them
+        self._pace = Pace(limits.messages_per_second, readings)
         self._seen_at = deadlines.now
         self._probed_at = 0.0
-        self._second = 0.0
-        self._messages = 0
 
     def start(self, listener: Listener) -> None:
         """Take over the transport; ``listener`` hears of everything from now on."""
@@ -139,32 +140,35 @@ class WebSocket(asyncio.Protocol):
         """Begin the closing handshake, and end it after a while whatever the peer does."""
         if self._state is _OPEN:
             farewell = self._listener.farewell(code, reason) if self._listener else b""
-            self._end(code, reason)
+            self._end(code, reason, by_us=True)
             self._state = _CLOSING
             self.writer.write(farewell + close_frame(code, reason))
             self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
-            self._unpause()
+            self._pace.close(self._read_on)
 
     def resume(self) -> None:
         """The listener is ready for the message it held back."""
-        self._held = False
-        self._read_on()
+        if self._pace.resumed():
+            self._read_on()
+
+    def _rested(self) -> None:
+        """It is time for the next frame."""
+        if self._pace.rested():
+            self._read_on()
 
     def _read_on(self) -> None:
-        """Go on reading if that was all there was to wait for."""
-        if self._paused and not self._held:
-            self._unpause()
-            self._read(b"")
+        if self._read(b"") and not self.writer.is_closing():
+            self.writer.resume_reading()
 
     # What the transport calls.
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the peer."""
         self._seen_at = self._deadlines.now
-        if self._paused:  # it was under way when reading was paused
+        if self._pace.waiting:  # it was under way when reading was paused
             self._reader.append(data)
-        else:
-            self._read(data)
+        elif not self._read(data) and not self.writer.is_closing():
+            self.writer.pause_reading()
 
     def pause_writing(self) -> None:
         """The peer does not keep up. It is dropped from the loop, as a fan-out may be under way."""
@@ -183,7 +187,7 @@ class WebSocket(asyncio.Protocol):
         """The transport is gone, and must not be written to any more."""
         self._state = _FAILED
         self._deadlines.discard(self)
-        self._end(_ABNORMAL, "Connection lost")
+        self._end(_ABNORMAL, "Connection lost", by_us=False)
 
     def expire(self, now: float) -> float | None:
         """Probe a silent peer, then give it up (spec ``websocket-protocol.md`` 4)."""
@@ -200,65 +204,34 @@ class WebSocket(asyncio.Protocol):
         self.close(_NO_PONG, "Pong reply not received")
         return None
 
-    def _read(self, data: bytes) -> None:
-        """Handle what is there, but only so much in one turn of the loop: others wait, too."""
+    def _read(self, data: bytes) -> bool:
+        """Handle what is there as far as the pace allows; return whether more may come."""
         if self._state is _FAILED:
-            return
-        budget = _FRAMES_PER_TURN
+            return True
+        pace = self._pace
         try:
             for opcode, payload in self._reader.feed(data):
-                if opcode is Opcode.CLOSE:
+                held = False
+                if opcode is _TEXT:
+                    listener = self._listener  # after our close frame only the peer's counts
+                    held = listener is not None and not listener.received(payload)
+                elif opcode is _PING:
+                    self.send(frame(_PONG, payload))
+                elif opcode is _CLOSE:
                     self._closed_by_peer(payload)
-                    return
-                if opcode is Opcode.PING:
-                    self.send(frame(Opcode.PONG, payload))
-                elif opcode is Opcode.TEXT and not self._message(payload):
-                    return
-                budget -= 1
-                if not budget:
-                    self._pause()
-                    asyncio.get_running_loop().call_soon(self._read_on)
-                    return
+                    break
+                if not pace.follows(self._deadlines.now) or held:
+                    pace.wait(self._rested, held=held)
+                    return False
         except FrameError as error:
             self._fail(error)
-
-    def _message(self, payload: bytes) -> bool:
-        """Hand over one message; whether the next may follow at once."""
-        if self._listener is None:
-            return True  # after our close frame only the peer's counts
-        done = self._listener.received(payload)
-        if (done and not self._over_rate()) or self._state is not _OPEN:
-            return True
-        self._pause()
-        if done:
-            asyncio.get_running_loop().call_later(1.0, self._read_on)
-        else:
-            self._held = True
-        return False
-
-    def _pause(self) -> None:
-        self._paused = True
-        if not self.writer.is_closing():
-            self.writer.pause_reading()
-
-    def _over_rate(self) -> bool:
-        limit, now = self._limits.messages_per_second, self._deadlines.now
-        if now != self._second:
-            self._second, self._messages = now, 0
-        self._messages += 1
-        return 0 < limit <= self._messages
-
-    def _unpause(self) -> None:
-        if self._paused:
-            self._paused = False
-            if not self.writer.is_closing():
-                self.writer.resume_reading()
+        return True
 
     def _closed_by_peer(self, payload: bytes) -> None:
         """Answer the peer's close frame and close; the server goes first (RFC 6455 7.1.1)."""
         code, reason = read_close(payload)
         if self._state is _OPEN:
-            self._end(_NO_STATUS if code is None else code, reason)
+            self._end(_NO_STATUS if code is None else code, reason, by_us=False)
             self.writer.write(close_frame(code))
         self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
@@ -267,7 +240,7 @@ class WebSocket(asyncio.Protocol):
     def _fail(self, error: FrameError) -> None:
         """Tell the peer what it broke, then only wait for it to hang up (RFC 6455 7.1.7)."""
         if self._state is _OPEN:
-            self._end(error.code, error.reason)
+            self._end(error.code, error.reason, by_us=True)
             self.writer.write(close_frame(error.code, error.reason))
         self._state = _FAILED
         self._deadlines.set(self, self._deadlines.now + self._limits.close_wait)
@@ -276,7 +249,7 @@ class WebSocket(asyncio.Protocol):
         else:
             self.writer.close()
 
-    def _end(self, code: int, reason: str) -> None:
+    def _end(self, code: int, reason: str, *, by_us: bool) -> None:
         listener, self._listener = self._listener, None
         if listener is not None:
-            listener.closed(code, reason)
+            listener.closed(code, reason, by_us=by_us)
