@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "testing.server": {"protocol", "sdk", "server.node", "testing"},
     "testing.settings": {"protocol", "server.config", "testing"},
     "testing.thread": {"server.config", "server.node", "testing"},
-    "server.admin": {"server.metrics"},
+    "server.admin": {"protocol", "server.metrics"},
     "server.api": ENGINE
     | {
         "server.apps",
@@ -183,6 +183,7 @@ LIBRARIES: dict[str, set[str]] = {
     "sqlalchemy": {"server.webhooks"},
     "starlette": {"server.admin", "server.node", "server.webhooks", "server.welcome"},
     "structlog": {
+        "server.admin",
         "server.api",
         "server.deadlines",
         "server.embedded",

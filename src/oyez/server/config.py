@@ -173,6 +173,13 @@ class Settings(BaseSettings):
     admin_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=9601, description="Port for operators; 0 for a free one."
     )
+    admin_names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]] = Field(
+        default=[],
+        description=(
+            "Names by which the port for operators may be asked, beside `localhost`, addresses and "
+            "`admin_host`; others are refused but for health, as web pages can choose them."
+        ),
+    )
     path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~=@,;:-]+)*$")] = Field(
         default="",
         description="Path below which the server is mounted, of characters that no URL escapes.",
