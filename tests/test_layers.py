@@ -113,7 +113,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.metrics": {"", "protocol", "server.engine", "server.hub"},
     "server.node": {"protocol", "server"},
     "server.metering": ENGINE,
-    "server.occupancy": ENGINE | {"server.deadlines", "server.eager", "server.webhooks"},
+    "server.occupancy": ENGINE
+    | {"server.deadlines", "server.eager", "server.pace", "server.turns", "server.webhooks"},
+    "server.pace": {"server.deadlines"},
     "server.session": ENGINE
     | {
         "server.broadcast",
