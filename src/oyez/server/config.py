@@ -121,7 +121,10 @@ class WebhookDeliverySettings(StrictModel):
     most_pending: int = Field(
         default=20_000,
         ge=1,
-        description="Events waiting for one endpoint; beyond it the oldest is dropped.",
+        description=(
+            "Events waiting for one endpoint; beyond it the oldest of the type of which most are "
+            "waiting is dropped."
+        ),
     )
     allow_private: bool | None = Field(
         default=None,
