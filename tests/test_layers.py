@@ -114,8 +114,8 @@ ALLOWED: dict[str, set[str]] = {
     "server.node": {"protocol", "server"},
     "server.metering": ENGINE,
     "server.occupancy": ENGINE
-    | {"server.deadlines", "server.eager", "server.pace", "server.turns", "server.webhooks"},
-    "server.pace": {"server.deadlines"},
+    | {"server.deadlines", "server.eager", "server.rate", "server.turns", "server.webhooks"},
+    "server.rate": {"server.deadlines"},
     "server.session": ENGINE
     | {
         "server.broadcast",

@@ -18,7 +18,7 @@ from oyez.protocol.messages import Member
 from oyez.server import eager
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import Engine, EngineUnavailable, Joined, Left
-from oyez.server.pace import Pace
+from oyez.server.rate import Rate
 from oyez.server.turns import Turns
 
 if TYPE_CHECKING:  # it brings in SQLAlchemy, which only those pay for who use webhooks
@@ -66,8 +66,8 @@ class Announcer:
         self.engine = engine
         self.deadlines = deadlines
         self.tasks = tasks
-        self.counts = Pace(COUNTS, deadlines)
-        self.leaves = Pace(LEAVES, deadlines)
+        self.counts = Rate(COUNTS, deadlines)
+        self.leaves = Rate(LEAVES, deadlines)
         self._webhooks = webhooks
         self._turns = turns
         self._throttled: dict[tuple[str, str], _Throttle] = {}
@@ -170,7 +170,7 @@ class Announcer:
         await self.left(app, channel, left)
 
     async def _count(self, app: App, channel: str, count: "_Count") -> None:
-        """Tell changes at once up to a size and a pace, then now and then."""
+        """Tell changes at once up to a size and a rate, then now and then."""
         if not app.subscription_count or is_internal(channel) or kind_of(channel).presence:
             return
         key = (app.id, channel)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oyez.server.deadlines import Deadlines
-from oyez.server.pace import Pace
+from oyez.server.rate import Rate
 
 
 @given(
@@ -14,13 +14,13 @@ from oyez.server.pace import Pace
 )
 def test_no_second_has_more(moments: list[tuple[float, str]], most: int, start: float) -> None:
     deadlines = Deadlines(start)
-    pace = Pace(most, deadlines)
+    rate = Rate(most, deadlines)
     ticks = [(start + second, "") for second in range(1, 14)]
     allowed: dict[str, list[float]] = {"a": [], "b": []}
     for moment, key in sorted([*((start + at, key) for at, key in moments), *ticks]):
         if not key:
             deadlines.advance(moment)
-        elif pace.take(key):
+        elif rate.take(key):
             allowed[key].append(moment)
 
     for times in allowed.values():
@@ -30,14 +30,14 @@ def test_no_second_has_more(moments: list[tuple[float, str]], most: int, start: 
 
 def test_it_may_go_on_when_two_seconds_have_passed_and_nothing_is_kept() -> None:
     deadlines = Deadlines(0)
-    pace = Pace(3, deadlines)
+    rate = Rate(3, deadlines)
 
-    assert [pace.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
-    assert pace.take("b")
+    assert [rate.take("a") for _ in range(5)] == [True] * 3 + [False] * 2
+    assert rate.take("b")
     deadlines.advance(1)
-    assert not pace.take("a")
+    assert not rate.take("a")
     deadlines.advance(2)
-    assert [pace.take("a") for _ in range(4)] == [True] * 3 + [False]
+    assert [rate.take("a") for _ in range(4)] == [True] * 3 + [False]
     for now in (3, 4, 5):
         deadlines.advance(now)
     assert len(deadlines) == 0

@@ -1,17 +1,17 @@
 """How often something may happen that is told to many.
 
 Whoever comes and goes costs one small message, and everybody else on the channel gets one for it.
-So channels, members and users have a pace, and what would go beyond it waits for the next seconds.
+So channels, members and users have a rate, and what would go beyond it waits for the next seconds.
 """
 
 from collections.abc import Hashable
 
 from oyez.server.deadlines import Deadlines
 
-__all__ = ["Pace"]
+__all__ = ["Rate"]
 
 
-class Pace:
+class Rate:
     """Lets each of many things happen a number of times in any second.
 
     It counts by the seconds of `Deadlines`, and in two that follow each other together no more
