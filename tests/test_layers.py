@@ -42,7 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "testing.server": {"protocol", "sdk", "server.node", "testing"},
     "testing.settings": {"protocol", "server.config", "testing"},
     "testing.thread": {"server.config", "server.node", "testing"},
-    "server.admin": {"server.metrics"},
+    "server.admin": {"protocol", "server.metrics"},
     "server.api": ENGINE
     | {
         "server.apps",
@@ -123,7 +123,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.metrics": {"", "protocol", "server.engine", "server.hub"},
     "server.node": {"protocol", "server"},
     "server.metering": ENGINE,
-    "server.occupancy": ENGINE | {"server.deadlines", "server.eager", "server.webhooks"},
+    "server.occupancy": ENGINE
+    | {"server.deadlines", "server.eager", "server.rate", "server.turns", "server.webhooks"},
+    "server.rate": {"server.deadlines"},
     "server.session": ENGINE
     | {
         "server.broadcast",
@@ -195,6 +197,7 @@ LIBRARIES: dict[str, set[str]] = {
     "sqlalchemy": {"server.webhooks"},
     "starlette": {"server.admin", "server.node", "server.webhooks", "server.welcome"},
     "structlog": {
+        "server.admin",
         "server.api",
         "server.deadlines",
         "server.embedded",

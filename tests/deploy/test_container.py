@@ -145,11 +145,20 @@ def test_only_the_proxy_is_reached_and_only_from_this_machine_by_default() -> No
     assert (DEPLOY / mounted).is_file()
 
 
-def test_systemd_waits_for_the_whole_end() -> None:
+def systemd_service() -> configparser.SectionProxy:
     unit = configparser.ConfigParser(strict=False, interpolation=None)
     unit.optionxform = str  # type: ignore[assignment, method-assign]
     unit.read(DEPLOY / "oyez.service")
-    service = unit["Service"]
+    return unit["Service"]
+
+
+def test_what_systemd_makes_is_for_nobody_else() -> None:
+    service = systemd_service()
+    assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0700")
+
+
+def test_systemd_waits_for_the_whole_end() -> None:
+    service = systemd_service()
     assert service["User"] not in ("root", "")
     assert service["ExecStart"].split()[1] == "serve"
     settings = Settings.model_fields

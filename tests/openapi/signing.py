@@ -53,10 +53,10 @@ class Signer(AuthBase):
 
 
 def string_to_sign(method: str, path: str, parts: list[str]) -> bytes:
-    """Method, path and parameters as the official libraries sign them: decoded."""
+    """Method, path as it is sent, and parameters as the official libraries sign them: decoded."""
     pairs = sorted((_pair(part) for part in parts), key=lambda pair: pair[0])
     joined = b"&".join(name + b"=" + value for name, value in pairs)
-    return method.encode() + b"\n" + unquote_to_bytes(path) + b"\n" + joined
+    return method.encode() + b"\n" + path.encode() + b"\n" + joined
 
 
 def _is_replaced(part: str) -> bool:

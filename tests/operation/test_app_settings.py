@@ -172,6 +172,60 @@ def test_counts_are_told_at_once_up_to_a_size_and_then_now_and_then(
         assert count(watcher) == 1
 
 
+def told(client: Client, event: str, until: Callable[[str], bool]) -> int:
+    """How many of these events come up to the first one whose data is so."""
+    for number in range(1, 100_000):
+        if until(client.receive(event)["data"]):
+            return number
+    raise AssertionError("never")
+
+
+def test_nobody_makes_others_hear_of_all_that_they_do(start_server: StartServer) -> None:
+    server = start_server(APP)
+    with accepted(server) as watcher, accepted(server) as restless, accepted(server) as user:
+        watcher.send("pusher:signin", signin(server, watcher, "eve", watchlist=["ada"]))
+        watcher.receive("pusher_internal:watchlist_events")
+        watcher.subscribe("news")
+        watcher.join(server, "presence-x", "eve")
+        joining = restless.authorized(server, "presence-x", "ada")
+        began = time.monotonic()
+        for _ in range(300):
+            restless.send("pusher:subscribe", {"channel": "news"})
+            restless.send("pusher:unsubscribe", {"channel": "news"})
+            restless.send("pusher:subscribe", joining)
+            restless.send("pusher:unsubscribe", {"channel": "presence-x"})
+        restless.send("pusher:ping")
+        restless.receive("pusher:pong")
+        for _ in range(20):
+            with accepted(server) as client:
+                client.send("pusher:signin", signin(server, client, "ada"))
+                client.receive("pusher:signin_success")
+        user.subscribe("news")
+        user.join(server, "presence-x", "bob")
+        user.send("pusher:signin", signin(server, user, "ada"))
+        user.receive("pusher:signin_success")
+        while call(server, "GET", "/channels/presence-x/users").json()["users"] != [
+            {"id": "eve"},
+            {"id": "bob"},
+        ]:
+            time.sleep(0.05)
+        publish(server, "news", "end")
+        seconds = time.monotonic() - began + 3
+        heard: dict[str, list[str]] = {}
+        while (message := json.loads(watcher.connection.recv(90)))["event"] != "e":
+            heard.setdefault(message["event"].partition(":")[2], []).append(message["data"])
+
+        counts = heard["subscription_count"]
+        assert len(counts) <= 10 * seconds
+        if counts[-1] != '{"subscription_count":2}':
+            told(watcher, "pusher_internal:subscription_count", lambda data: ":2" in data)
+        of_ada = [x for name in ("member_added", "member_removed") for x in heard[name]]
+        assert len([x for x in of_ada if "ada" in x]) <= 2 * 5 * seconds + 1
+        states = heard["watchlist_events"]
+        assert len(states) <= 2 * 5 * seconds + 1
+        assert "online" in states[-1]
+
+
 def test_a_cache_entry_lives_as_long_as_the_app_says(start_server: StartServer) -> None:
     server = start_server(APP + "[apps.limits]\ncache_entry_lifetime = 1")
     publish(server, "cache-a", "kept")

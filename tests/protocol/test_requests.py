@@ -1,12 +1,13 @@
 """Who signed a request, whichever official library spelled it."""
 
+import contextlib
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 
 from oyez.protocol.app import App
-from oyez.protocol.errors import Unauthorized
+from oyez.protocol.errors import BadRequest, Unauthorized
 from oyez.protocol.requests import Query, SignedRequest, verify
 from oyez.protocol.signing import Token, body_digest
 from tests.vectors import Vector, load
@@ -187,8 +188,14 @@ def test_every_active_token_verifies() -> None:
         ([("info[]", "a"), ("info[]", "b")], "info=a&info=b", "info", ["a", "b"]),
         ([("info", "a"), ("info", "b")], "info=a&info=b", "info", ["a", "b"]),
         ([("info[]", "a"), ("info[]", "b")], "info[]=a&info[]=b", "info", ["a", "b"]),
-        ([("info", "a,b")], "info%5B0%5D=a&info%5B1%5D=b", "info", ["a", "b"]),
+        ([("info", "a,b")], "info%5B0%5D=a&info%5B1%5D=b", "info", ["a,b"]),
         ([("info[0]", "a"), ("info[1]", "b")], "info[0]=a&info[1]=b", "info", ["a", "b"]),
+        (
+            [(f"info[{at}]", str(at)) for at in range(12)],
+            "&".join(f"info[{at}]={at}" for at in range(12)),
+            "info",
+            [str(at) for at in range(12)],
+        ),
         ([("info", "")], "info=", "info", [""]),
         ([("info", "")], "info", "info", [""]),
         ([("info", "a=b;c")], "info=a=b;c", "info", ["a=b;c"]),
@@ -210,6 +217,63 @@ def test_a_path_verifies_decoded_and_raw(channel: str) -> None:
 
     assert verify(APP, signed(path=raw), NOW)
     assert verify(APP, signed(path=raw, signed_path=decoded), NOW)
+
+
+ANEW = {
+    "a value becomes two parameters": ([("x", "a&y=b")], "x=a%26y%3Db", "x=a&y=b", "y", ["b"]),
+    "a name becomes two": ([("x=1&y", "b")], "x%3D1%26y=b", "x=1&y=b", "y", ["b"]),
+    "a name becomes shorter": ([("x=y", "b")], "x%3Dy=b", "x=y=b", "x", ["y=b"]),
+    "a string becomes a list": ([("x", "a,b")], "x=a%2Cb", "x[0]=a&x[1]=b", "x", ["a,b"]),
+    "a list gets another order": (
+        [("x", "a"), ("x[0]", "b")],
+        "x=a&x[0]=b",
+        "x[0]=b&x=a",
+        "x",
+        ["a", "b"],
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("meant", "wire", "anew", "name", "expected"), ANEW.values(), ids=ANEW.keys()
+)
+def test_parameters_cannot_be_read_anew(
+    meant: list[tuple[str, str]], wire: str, anew: str, name: str, expected: list[str]
+) -> None:
+    """Two requests with one signature mean the same, or one of them is refused."""
+    readings = []
+    for each in (wire, anew):
+        with contextlib.suppress(BadRequest):
+            readings.append(verify(APP, signed(*meant, wire=each), NOW).values(name))
+
+    assert readings in ([expected], [expected, expected])
+
+
+@pytest.mark.parametrize(
+    ("decoded", "raw", "anew"),
+    [("u%26x", "u%26x", "u%2526x"), ("u/x", "u/x", "u%2Fx"), ("u%2fx", "u%2fx", "u%252fx")],
+)
+def test_a_path_cannot_be_read_anew(decoded: str, raw: str, anew: str) -> None:
+    """Who signs what it sends means another name than who signs what it meant."""
+    path = b"/apps/3/users/%b/x"
+    signed_path = path % decoded.encode()
+
+    assert verify(APP, signed(path=path % raw.encode(), signed_path=signed_path), NOW)
+    with pytest.raises(BadRequest, match="sign it as it is sent"):
+        verify(APP, signed(path=path % anew.encode(), signed_path=signed_path), NOW)
+    assert verify(APP, signed(path=path % anew.encode()), NOW)
+
+
+def test_no_parameter_becomes_a_part_of_the_path() -> None:
+    meant = signed(("a", "x\na2="), wire="a=x%0Aa2=", path=b"/apps/3/users/u")
+    anew = signed(
+        ("a2", ""), wire="a2=", path=b"/apps/3/users/u%0Aa=x", signed_path=b"/apps/3/users/u\na=x"
+    )
+    assert meant.query[-64:] == anew.query[-64:]
+
+    assert verify(APP, meant, NOW).text("a") == "x\na2="
+    with pytest.raises(BadRequest, match="sign it as it is sent"):
+        verify(APP, anew, NOW)
 
 
 def test_a_path_below_a_prefix_verifies_without_the_prefix() -> None:

@@ -97,7 +97,7 @@ def test_one_client_in_one_event_loop_after_another(server: RunningServer) -> No
 def test_backends_that_wait(server: RunningServer, backend: Any) -> None:
     with pusher.Pusher(**options_of(server), backend=backend) as client:
         assert client.trigger("a", "e", "x") == {}
-        assert client.channels_info(prefix_filter="no,body&") == {"channels": {}}
+        assert client.channels_info(prefix_filter="no,body;") == {"channels": {}}
         with pytest.raises(errors.PusherBadRequest) as caught:
             client.users_info("public")
         assert (caught.value.method, caught.value.path) == (

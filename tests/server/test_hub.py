@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oyez.protocol.channels import connections_of, to_user
 from oyez.protocol.events import Event
+from oyez.protocol.messages import TERMINATION
 from oyez.server.broadcast import Writer
 from oyez.server.hub import Hub
 from oyez.server.metering import Metering
@@ -361,3 +363,26 @@ async def test_an_event_without_subscribers_costs_nothing(events: int) -> None:
 
     assert hub.channels == {}
     assert hub.metering["1"].deliveries == 0
+
+
+async def test_an_event_called_like_an_order_is_an_event() -> None:
+    hub = Hub(Metering())
+    client = connected(hub, 1)
+    subscribe(hub, "news", client)
+
+    hub.deliver("1", Event(TERMINATION, "news", "1"))
+    hub.deliver("1", Event(TERMINATION, to_user("ada"), "2"))
+    hub.flush()
+
+    assert [(text["event"], text["data"]) for text in client.texts()] == [(TERMINATION, "1")]
+
+
+async def test_no_client_sees_what_is_said_where_orders_are_given() -> None:
+    hub = Hub(Metering())
+    client = connected(hub, 1)
+    subscribe(hub, connections_of("ada"), client)
+
+    hub.deliver("1", Event("of a later version", connections_of("ada"), "1"))
+    hub.flush()
+
+    assert client.writes == []

@@ -172,7 +172,7 @@ def test_what_is_signed_here_is_let_in() -> None:
             "POST",
             "/apps/1001/events",
             "",
-            [("x", "a b&\u00e9")],
+            [("x", "a b;\u00e9")],
             b'{"name":"e","data":"","channel":"c"}',
         )
     )

@@ -61,6 +61,20 @@ def join(subscriber: Subscriber, client: Client, channel: str) -> None:
     subscriber.subscribe(channel, **client.authorize_channel(channel, subscriber.socket_id, member))
 
 
+def test_a_backend_may_call_events_like_our_own_orders(
+    server: OyezServer, client: Client, connected: Connect
+) -> None:
+    subscriber = connected(server)
+    subscriber.subscribe("news")
+
+    client.trigger("news", "oyez:terminate", "all of you")
+    client.trigger_batch([{"channel": "news", "name": "oyez:terminate", "data": "again"}])
+
+    for data in ("all of you", "again"):
+        assert subscriber.receive("oyez:terminate")["data"] == data
+    assert [each.name for each in server.published] == ["oyez:terminate"] * 2
+
+
 def test_what_backends_publish_is_recorded_whatever_the_call(
     server: OyezServer, client: Client
 ) -> None:

@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
 
 import httpx2
@@ -306,6 +307,29 @@ def test_more_than_may_wait_drops_the_oldest_and_counts_it(configured: Configure
 
     (report,) = server_report(server)
     assert (report["pending"], report["dropped"]) == (5, 7)
+
+
+def test_who_subscribes_to_very_much_pushes_out_only_its_own(configured: Configured) -> None:
+    server = configured(
+        endpoint(f"http://127.0.0.1:{closed_port()}/"),
+        limits="webhook_delay = 60",
+        top="[webhooks]\nmost_pending = 40",
+    )
+    with accepted(server) as member, accepted(server) as anybody:
+        member.join(server, "presence-x", "ada")
+        for number in range(300):
+            anybody.subscribe(f"c{number}")
+        for _ in range(100):
+            anybody.send("pusher:unsubscribe", {"channel": "c299"})
+            anybody.subscribe("c299")
+
+        waiting = Counter(str(dict(x["event"])["name"]) for x in letters(server))  # type: ignore[call-overload]
+    (report,) = server_report(server)
+
+    assert sum(waiting.values()) == report["pending"] == 40
+    assert waiting["member_added"] == 1
+    assert waiting["channel_occupied"] >= 15
+    assert waiting["subscription_count"] >= 15
 
 
 def test_a_server_without_webhooks_has_none_to_list(server: RunningServer) -> None:

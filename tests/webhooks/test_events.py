@@ -88,7 +88,9 @@ def test_counts_are_told_as_subscribers_get_them(
     server = configured(endpoint(receiver.url, events='"subscription_count"'))
     with accepted(server) as first, accepted(server) as second:
         first.subscribe("news")
+        receiver.wait_for(1)
         second.subscribe("news")
+        receiver.wait_for(2)
         leave(second, "news")
         events = receiver.wait_for(3)
 

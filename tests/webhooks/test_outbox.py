@@ -1,12 +1,16 @@
 """The store itself: what is kept, in which order, and how much."""
 
 import asyncio
+import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from oyez.server.config import Settings
 from oyez.server.webhooks import letters as module
+from oyez.server.webhooks.assembly import outbox_url
 from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import OutboxInUse
 from oyez.server.webhooks.letters import Change, Letter
@@ -100,3 +104,51 @@ async def test_dead_letters_come_back_in_the_order_in_which_they_happened(tmp_pa
 
         assert [letter.position for letter in revived] == list(range(1, 1200))
         assert await outbox.drop([*(letter.id for letter in letters[:3]), "nope"]) == 3
+
+
+@pytest.fixture(params=[0o000, 0o022, 0o077])
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
+    before = os.umask(request.param)
+    yield
+    os.umask(before)
+
+
+def modes(directory: Path) -> dict[str, str]:
+    return {each.name: f"{each.stat().st_mode & 0o777:o}" for each in directory.iterdir()}
+
+
+@pytest.mark.usefixtures("umask")
+async def test_nobody_else_can_read_the_files(tmp_path: Path) -> None:
+    """Letters are what users said; a file beside the database is as open as the database is."""
+    directory = tmp_path / "parent" / "data"
+    url = outbox_url(Settings(data_directory=directory))
+    assert modes(tmp_path / "parent") == {"data": "700"}
+
+    async with Outbox(url) as outbox:
+        await outbox.store(Change([letter(outbox, "a")]))
+
+        assert modes(directory) == dict.fromkeys(
+            ("outbox.db", "outbox.db-shm", "outbox.db-wal", "outbox.db.lock"), "600"
+        )
+
+
+async def test_files_that_others_could_read_are_closed_to_them(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        old = sqlite3.connect(tmp_path / "outbox.db")
+        old.execute("PRAGMA journal_mode=WAL")
+        old.execute("CREATE TABLE x (y)")
+        assert set(modes(tmp_path).values()) == {"644"}
+        async with Outbox(f"sqlite:///{tmp_path}/outbox.db"):
+            assert set(modes(tmp_path).values()) == {"600"}
+        old.close()
+    finally:
+        os.umask(before)
+
+
+def test_a_directory_that_was_there_stays_as_it_was(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+
+    outbox_url(Settings(data_directory=tmp_path))
+
+    assert tmp_path.stat().st_mode & 0o777 == 0o755

@@ -29,7 +29,8 @@ class Limits:
         watchlist: users one connection follows; the rest is ignored, with 4302.
         client_events: client events of one connection in any second; beyond it: 4301.
         cache_entry_lifetime: how long the last event of a cache channel is kept.
-        subscription_count_unthrottled: subscriptions up to which every change is told.
+        subscription_count_unthrottled: subscriptions up to which a change is told at once, ten in
+            any second; what comes beyond that is told once a second.
         subscription_count_throttle: above that, at most one count event in this time.
         authorized_connections_timeout: to sign in or join a private or presence channel, where the
             app asks for it; beyond it: 4009.

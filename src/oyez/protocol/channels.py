@@ -86,7 +86,11 @@ def to_user(user_id: str) -> str:
 
 
 def connections_of(user_id: str) -> str:
-    """Occupied while the user is signed in anywhere; reaches all connections of the user."""
+    """Occupied while the user is signed in anywhere; reaches all connections of the user.
+
+    Nobody but the server can publish here, and only orders to servers: they are told from events
+    by the channel, never by their names, which backends choose as they like.
+    """
     return _CONNECTIONS + user_id
 
 

@@ -102,7 +102,7 @@ def read_publish(body: bytes, query: Query, limits: Limits) -> Publication:
         PayloadTooLarge: the data is longer than ``limits.event_data`` bytes.
     """
     fields = _decode(_event_body, body) if body else _EventBody()
-    if len(query) > 5:  # more than the five parameters every signed request with a body has
+    if len(query) > 4:  # more than the four parameters that every request with a body signs
         _fill_from_query(fields, query)
     _check_content(fields, limits)
     channels = _read_channels(fields, limits)

@@ -4,6 +4,9 @@ The official libraries differ in what they sign for one and the same request: be
 percent-encoding, a plus sign or a space, repeated keys with or without brackets. The verifier works
 on the raw bytes of the request line; it tries the usual spelling and then, one after another, those
 that some library is known to use.
+
+A request means what was signed, and nothing else can be made of one signature: parameters are read
+from the string whose signature matched, and what can be spelled like something else is refused.
 """
 
 import re
@@ -26,42 +29,44 @@ Pairs = list[tuple[bytes, bytes]]
 MOST_PARAMETERS = 128  # of a URL; a publish may have 100 channels there, beside nine others
 _BY_KEY = itemgetter(0)
 _INDEXED = re.compile(rb"(.+)\[\d+\]")
-_ARRAY = re.compile(rb"(.+)\[\d*\]")
+_ARRAY = re.compile(rb"(.+)\[(\d{0,9})\]")
 _SIGNATURE = re.compile(r"[0-9a-fA-F]{64}")
 _LATEST = 253_402_300_799  # the end of the year 9999, past which no date can be printed
 
 
 class Query:
-    """The parameters of a request as its sender meant them; names in lower case.
+    """The parameters of a request as its sender signed them, without the signature.
 
-    ``a=1&a=2``, ``a[]=1&a[]=2`` and ``a[0]=1&a[1]=2`` all read as the list ``["1", "2"]``.
+    Names are in lower case; ``a=1&a=2``, ``a[]=1&a[]=2`` and ``a[0]=1&a[1]=2`` all read as the list
+    ``["1", "2"]``.
     """
 
     __slots__ = ("_pairs", "_unread")
 
     def __init__(self, pairs: Pairs, unread: bytes = b"") -> None:
         self._pairs = pairs
-        self._unread = unread  # the query itself, as long as nobody has asked for a parameter
+        self._unread = unread  # what was signed, as long as nobody has asked for a parameter
 
     def __len__(self) -> int:
         return self._unread.count(b"&") + 1 if self._unread else len(self._pairs)
 
     def values(self, name: str) -> list[str]:
-        """All values of one parameter in the order they came.
+        """All values of one parameter in their order.
 
         Raises:
             BadRequest: a value is not UTF-8.
         """
         wanted = name.encode()
-        found = []
+        found: list[tuple[int, bytes]] = []
         if self._unread:
             self._pairs, self._unread = _read(self._unread, plus_is_space=True), b""
         for key, value in self._pairs:
             array = _ARRAY.fullmatch(key) if b"[" in key else None
             if (array[1] if array else key) == wanted:
-                found.append(value)
+                found.append((int(array[2] or 0) if array else 0, value))
+        found.sort(key=_BY_KEY)  # signed was a[10] before a[2]
         try:
-            return [value.decode() for value in found]
+            return [value.decode() for _, value in found]
         except UnicodeDecodeError:
             raise BadRequest(f"Parameter {name} is not UTF-8") from None
 
@@ -114,7 +119,7 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
 
     Raises:
         Unauthorized: the first check that failed, in the words of the reference verifier.
-        BadRequest: there are too many parameters.
+        BadRequest: there are too many parameters, or the signature is good for another request.
     """
     _check_number(request.query)
     parts = request.query.split(b"&")
@@ -134,15 +139,19 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
     _check_timestamp(auth, now, app.limits.signature_age)
     _check_body(auth, request.body)
     given = auth.get(b"auth_signature", b"").decode("utf-8", "replace")
-    if quick and token.verifies(given, _usual_string(request, parts, auth)):
-        return Query([], request.query)
+    if quick:
+        joined = _usual_order(parts, auth)
+        if token.verifies(given, b"%b\n%b\n%b" % (request.method, request.path, joined)):
+            return Query([], joined)
     pairs = _read(request.query, plus_is_space=True)
     if _SIGNATURE.fullmatch(given):  # else no work for what cannot match
-        for message, meant in _candidates(request, pairs):
-            if token.verifies(given, message):
-                return Query(meant)
-    path = unquote_to_bytes(request.path)
-    expected = _string_to_sign(request.method, path, pairs).decode("utf-8", "replace")
+        for path, signed in _candidates(request, pairs):
+            if token.verifies(given, _string_to_sign(request.method, path, signed)):
+                _check_path(path, request)
+                _check_pairs(signed)
+                return Query(signed)
+    path, signed = next(_candidates(request, pairs))
+    expected = _string_to_sign(request.method, path, signed).decode("utf-8", "replace")
     escaped = expected.replace("\n", "\\n")
     raise Unauthorized(
         f'Invalid signature: you should have sent HmacSHA256Hex("{escaped}", your_secret_key), '
@@ -168,15 +177,15 @@ def _quick_auth(query: bytes, parts: list[bytes]) -> dict[bytes, bytes] | None:
     return found if b"auth_key" in found and b"auth_signature" in found else None
 
 
-def _usual_string(request: SignedRequest, parts: list[bytes], auth: dict[bytes, bytes]) -> bytes:
-    """What was signed if nothing is encoded and no key is the beginning of another.
+def _usual_order(parts: list[bytes], auth: dict[bytes, bytes]) -> bytes:
+    """What was signed of a query if nothing is encoded and no key is the beginning of another.
 
     Sorting whole parameters is then sorting by key. Where it is not, the string verifies nothing
     and `_candidates` has the right one.
     """
     parts.remove(b"auth_signature=" + auth[b"auth_signature"])
     parts.sort()
-    return b"%b\n%b\n%b" % (request.method, request.path, b"&".join(parts))
+    return b"&".join(parts)
 
 
 def _check_timestamp(auth: dict[bytes, bytes], now: float, age: int) -> None:
@@ -206,12 +215,14 @@ def _check_body(auth: dict[bytes, bytes], body: bytes) -> None:
 
 
 def _candidates(request: SignedRequest, pairs: Pairs) -> Iterator[tuple[bytes, Pairs]]:
-    """Each string that a known client may have signed, with the parameters it then meant."""
+    """Each path with parameters in their order that a known client may have signed."""
     paths = _paths(request)
     for meant in _readings(request.query, pairs):
-        for signed in _spellings(meant):
+        for spelled in _spellings(meant):
+            signed = sorted(spelled, key=_BY_KEY)  # equal keys keep their order
+            signed = [pair for pair in signed if pair[0] != b"auth_signature"]
             for path in paths:
-                yield _string_to_sign(request.method, path, signed), meant
+                yield path, signed
 
 
 def _paths(request: SignedRequest) -> list[bytes]:
@@ -223,6 +234,33 @@ def _paths(request: SignedRequest) -> list[bytes]:
         bare = raw[len(request.prefix) :]
         paths += [unquote_to_bytes(bare), bare]
     return list(dict.fromkeys(paths))
+
+
+def _check_path(signed: bytes, request: SignedRequest) -> None:
+    """A path means its segments decoded, also one that was signed before it was encoded.
+
+    ``u%26x`` is signed for ``u&x`` by who signs what it sends; it must not do for ``u%2526x``.
+    """
+    sent = request.path
+    if _segments(signed) not in (_segments(sent), _segments(sent.removeprefix(request.prefix))):
+        text = sent[:200].decode("latin-1")
+        raise BadRequest(f"Ambiguous path: sign it as it is sent, {text}")
+
+
+def _segments(path: bytes) -> list[bytes]:
+    """Nothing at all where the signature cannot say where the path ends."""
+    return [unquote_to_bytes(segment) for segment in path.split(b"/")] if b"\n" not in path else []
+
+
+def _check_pairs(signed: Pairs) -> None:
+    """The value ``1&b=2`` of ``a`` is signed like ``a=1&b=2``, which is what it must not do for."""
+    for key, value in signed:
+        if b"&" in value or b"&" in key or b"=" in key:
+            text = key[:100].decode("utf-8", "replace")
+            raise BadRequest(
+                f"Ambiguous parameter {text!r}: once it is signed, & in names and values and = in "
+                "names cannot be told from what stands between parameters"
+            )
 
 
 def _readings(query: bytes, pairs: Pairs) -> Iterator[Pairs]:
@@ -253,10 +291,9 @@ def _joined(pairs: Pairs) -> Pairs:
     return [(key, b",".join(values)) for key, values in together.items()]
 
 
-def _string_to_sign(method: bytes, path: bytes, pairs: Pairs) -> bytes:
-    """Method, path and the parameters sorted by key; equal keys keep their order."""
-    ordered = sorted(pairs, key=_BY_KEY)
-    query = b"&".join([k + b"=" + v for k, v in ordered if k != b"auth_signature"])
+def _string_to_sign(method: bytes, path: bytes, signed: Pairs) -> bytes:
+    """Method, path and the parameters, which are in their order."""
+    query = b"&".join([k + b"=" + v for k, v in signed])
     return method + b"\n" + path + b"\n" + query
 
 

@@ -12,6 +12,7 @@ __all__ = [
     "RESERVED_HEADERS",
     "Endpoint",
     "WebhookEvent",
+    "name_of",
     "read_event",
     "request_headers",
     "write_body",
@@ -78,8 +79,13 @@ class Endpoint(msgspec.Struct, frozen=True):
         return name in self.events
 
 
+class _Named(msgspec.Struct):
+    name: str
+
+
 _encode = msgspec.json.Encoder().encode
 _event = msgspec.json.Decoder(WebhookEvent)
+_named = msgspec.json.Decoder(_Named)
 
 
 def write_event(event: WebhookEvent) -> bytes:
@@ -94,6 +100,14 @@ def read_event(data: bytes) -> WebhookEvent:
         ValueError: it is something else.
     """
     return _event.decode(data)
+
+
+def name_of(data: bytes) -> str:
+    """The type of an event that `write_event` wrote; empty of anything else."""
+    try:
+        return _named.decode(data).name
+    except ValueError:
+        return ""
 
 
 def write_body(time_ms: int, events: Iterable[bytes]) -> bytes:

@@ -117,8 +117,9 @@ class Request:
         self.body = body
         # Also where there is no body: that it may be left out is not what this class promises.
         self.body_md5 = body_digest(body)
+        signed = client.address.signed_path(path)
         self.query_string = client.address.sign(
-            method, path, {**query, "body_md5": self.body_md5}, b"", int(time.time())
+            method, signed, {**query, "body_md5": self.body_md5}, b"", int(time.time())
         )
         self.query_params = dict(parse_qsl(self.query_string, keep_blank_values=True))
 

@@ -69,16 +69,20 @@ class Address:
         return cls(app_id, Token(key, secret), base, f"/{prefix}" if prefix else "")
 
     def path_to(self, path: str) -> str:
-        """The path that is signed: ``path`` is relative to the app."""
+        """The path that is meant: ``path`` is relative to the app."""
         return f"{self.prefix}/apps/{self.app_id}{path}"
 
+    def signed_path(self, path: str) -> str:
+        """What to sign for a path that is meant.
+
+        Signed is what is meant, and what is sent only where it could be taken for something else:
+        the user ``a%26b`` is not ``a&b``.
+        """
+        return path if unquote(path) == path and "\n" not in path else _quoted(path)
+
     def url_of(self, path: str, query: str) -> str:
-        """The URL of a request with a signed path and its query."""
-        quoted = quote(path, safe=_IN_PATH).replace("#", "%23")
-        if "/." in quoted:  # a user may be called "..", which HTTP libraries take for the way up
-            parts = quoted.split("/")
-            quoted = "/".join(x.replace(".", "%2E") if x in (".", "..") else x for x in parts)
-        return f"{self.base}{quoted}?{query}"
+        """The URL of a request for a path that is meant, with its signed query."""
+        return f"{self.base}{_quoted(path)}?{query}"
 
     def sign(
         self, method: str, path: str, params: Mapping[str, str], body: bytes, timestamp: int
@@ -87,6 +91,9 @@ class Address:
 
         Values are signed as they are and percent-encoded only in the result (spec
         ``http-api.md`` 2.2).
+
+        Raises:
+            ValueError: the signature would be good for other parameters, too.
         """
         parts = {
             "auth_key": self.token.key,
@@ -96,6 +103,7 @@ class Address:
         if body:
             parts["body_md5"] = body_digest(body)
         if params:
+            _check_params(params)
             parts.update((name.lower(), value) for name, value in params.items())
             parts = dict(sorted(parts.items()))
         signed = "&".join([f"{name}={value}" for name, value in parts.items()])
@@ -105,6 +113,23 @@ class Address:
         else:
             signed = signed.replace(self.token.key, quote(self.token.key, safe=""), 1)
         return f"{signed}&auth_signature={signature}"
+
+
+def _quoted(path: str) -> str:
+    quoted = quote(path, safe=_IN_PATH).replace("#", "%23")
+    if "/." in quoted:  # a user may be called "..", which HTTP libraries take for the way up
+        parts = quoted.split("/")
+        quoted = "/".join(x.replace(".", "%2E") if x in (".", "..") else x for x in parts)
+    return quoted
+
+
+def _check_params(params: Mapping[str, str]) -> None:
+    for name, value in params.items():
+        if "&" in value or "&" in name or "=" in name:
+            raise ValueError(
+                f"params must have no & in names and values and no = in names, not {name!r} with "
+                f"{value!r}: what is signed would mean other parameters, too"
+            )
 
 
 def options_of_url(url: str) -> dict[str, Any]:

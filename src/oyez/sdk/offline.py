@@ -285,7 +285,8 @@ class Offline(Generic[_Transport]):
 
     def _request(self, call: Call[Any]) -> tuple[str, Request]:
         path = self._address.path_to(call.path)
-        query = self._address.sign(call.method, path, call.params, call.body, int(self._clock()))
+        signed = self._address.signed_path(path)
+        query = self._address.sign(call.method, signed, call.params, call.body, int(self._clock()))
         headers = _JSON_HEADERS if call.body else _HEADERS
         return path, Request(call.method, self._address.url_of(path, query), headers, call.body)
 

@@ -121,7 +121,10 @@ class WebhookDeliverySettings(StrictModel):
     most_pending: int = Field(
         default=20_000,
         ge=1,
-        description="Events waiting for one endpoint; beyond it the oldest is dropped.",
+        description=(
+            "Events waiting for one endpoint; beyond it the oldest of the type of which most are "
+            "waiting is dropped."
+        ),
     )
     allow_private: bool | None = Field(
         default=None,
@@ -172,6 +175,13 @@ class Settings(BaseSettings):
     admin_host: str = Field(default="127.0.0.1", description="Address for operators.")
     admin_port: Annotated[int, Field(ge=0, le=65535)] = Field(
         default=9601, description="Port for operators; 0 for a free one."
+    )
+    admin_names: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.-]*$")]] = Field(
+        default=[],
+        description=(
+            "Names by which the port for operators may be asked, beside `localhost`, addresses and "
+            "`admin_host`; others are refused but for health, as web pages can choose them."
+        ),
     )
     path_prefix: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~=@,;:-]+)*$")] = Field(
         default="",

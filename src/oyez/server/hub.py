@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import Protocol
 
+from oyez.protocol.channels import user_of
 from oyez.protocol.errors import CloseCode
 from oyez.protocol.events import Event
 from oyez.protocol.messages import TERMINATION, event_text
@@ -45,6 +46,7 @@ class Channel:
     """The local subscribers of one channel.
 
     Attributes:
+        takes_orders: what is published here is for the server, and no client sees it.
         subscribers: those who get events at once, each with the descriptor of its plain socket,
             or -1 where writing goes through the writer alone.
         held: those whose subscription is not acknowledged yet, with what they get afterwards and
@@ -54,9 +56,10 @@ class Channel:
         usage: of the channel's app, where deliveries are counted.
     """
 
-    __slots__ = ("ahead", "held", "run", "subscribers", "usage")
+    __slots__ = ("ahead", "held", "run", "subscribers", "takes_orders", "usage")
 
-    def __init__(self, usage: Usage) -> None:
+    def __init__(self, name: str, usage: Usage) -> None:
+        self.takes_orders = user_of(name) is not None
         self.usage = usage
         self.subscribers: dict[Writer, int] = {}
         self.held: dict[Writer, list[tuple[int, bytes]]] = {}
@@ -125,7 +128,7 @@ class Hub:
         """
         channel = self.channels.get((app_id, name))
         if channel is None:
-            channel = self.channels[app_id, name] = Channel(self.metering[app_id])
+            channel = self.channels[app_id, name] = Channel(name, self.metering[app_id])
         elif channel.run is not None:
             self.flush()  # what was published before the subscription is not for this socket
         channel.held[writer] = []
@@ -182,8 +185,9 @@ class Hub:
         channel = self.channels.get((app_id, event.channel))
         if channel is None:
             return
-        if event.name == TERMINATION:
-            self._terminate(app_id, channel)
+        if channel.takes_orders:
+            if event.name == TERMINATION:
+                self._terminate(app_id, channel)
             return
         run = channel.run
         if run is None or run.size > _RUN_BYTES or not self._may_extend(run):

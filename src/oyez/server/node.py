@@ -201,7 +201,8 @@ class Node:
                 await stack.enter_async_context(self._siblings.listening(self._fallbacks.answer))
             listener = await self._listen()
             stack.callback(listener.close)
-            admin = AdminServer(admin_app(self.metrics, self, self._pages()))
+            names = (self.settings.admin_host, *self.settings.admin_names)
+            admin = AdminServer(admin_app(self.metrics, self, self._pages(), names))
             self.admin_port = await stack.enter_async_context(
                 admin.serving(self.settings.admin_host, self.settings.admin_port)
             )

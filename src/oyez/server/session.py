@@ -61,7 +61,9 @@ class Services:
     announcer: Announcer = field(init=False)
 
     def __post_init__(self) -> None:
-        self.announcer = Announcer(self.engine, self.deadlines, self.tasks, self.webhooks)
+        self.announcer = Announcer(
+            self.engine, self.deadlines, self.tasks, self.webhooks, self.partings
+        )
 
 
 class ClientSocket(Protocol):
@@ -255,7 +257,7 @@ class Session:
         if self._closed:  # the client left while the engine was asked
             services.hub.remove(app_id, channel, self.writer)
             await services.announcer.joined(self._connection.app, channel, joined)
-            await self._depart(channel, user_id)
+            await services.announcer.leave(self._connection.app, channel, user_id)
             return
         self._connection.joined(join)
         data = messages.presence_data(joined.members) if join.member else "{}"
@@ -281,7 +283,7 @@ class Session:
         if connection.user is not None:
             self._send(messages.signin_success(user.data))
             return
-        signed_in = SignedIn(services.hub, services.engine, connection.app, user, self.writer)
+        signed_in = SignedIn(services.hub, services.announcer, connection.app, user, self.writer)
         self._signed_in = signed_in
         try:
             await signed_in.enter()
@@ -306,7 +308,8 @@ class Session:
     async def _leave(self, leave: Leave) -> None:
         self._services.hub.remove(self._connection.app.id, leave.channel, self.writer)
         self._connection.left(leave.channel)
-        await self._depart(leave.channel, leave.user_id)
+        app = self._connection.app
+        await self._services.announcer.leave(app, leave.channel, leave.user_id)
 
     async def _leave_all(self) -> bool:
         """Leave what is left; always True, for `oyez.server.eager`."""
@@ -314,7 +317,7 @@ class Session:
         while subscriptions:
             channel, user_id = subscriptions.popitem()
             try:
-                await self._depart(channel, user_id)
+                await self._services.announcer.leave(self._connection.app, channel, user_id)
             except EngineUnavailable as error:  # it counts us out by itself when it is back
                 log.warning("engine away during a leave", channel=channel, error=str(error))
         if self._signed_in is not None:
@@ -323,13 +326,6 @@ class Session:
             except EngineUnavailable as error:
                 log.warning("engine away during a sign-out", error=str(error))
         return True
-
-    async def _depart(self, channel: str, user_id: str | None) -> None:
-        app, services = self._connection.app, self._services
-        left = await services.engine.leave(app.id, channel, user_id)
-        if services.webhooks is not None:
-            services.webhooks.left(app, channel, left, user_id)
-        await services.announcer.left(app, channel, left)
 
     def _send(self, text: bytes) -> None:
         """Write to this client alone, after what is already on its way to it."""

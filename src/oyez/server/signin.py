@@ -10,9 +10,9 @@ from oyez.protocol.app import App
 from oyez.protocol.authorization import User
 from oyez.protocol.channels import connections_of, watchers_of
 from oyez.server.broadcast import Writer
-from oyez.server.engine import Engine, EngineUnavailable, Joined
+from oyez.server.engine import EngineUnavailable, Joined
 from oyez.server.hub import Hub
-from oyez.server.occupancy import tell_watchers
+from oyez.server.occupancy import Announcer, tell_watchers
 
 __all__ = ["SignedIn"]
 
@@ -20,11 +20,23 @@ __all__ = ["SignedIn"]
 class SignedIn:
     """What one connection holds while its user is signed in."""
 
-    __slots__ = ("_app", "_channels", "_engine", "_hub", "_user", "_withdrawn", "_writer")
+    __slots__ = (
+        "_announcer",
+        "_app",
+        "_channels",
+        "_engine",
+        "_hub",
+        "_user",
+        "_withdrawn",
+        "_writer",
+    )
 
-    def __init__(self, hub: Hub, engine: Engine, app: App, user: User, writer: Writer) -> None:
+    def __init__(
+        self, hub: Hub, announcer: Announcer, app: App, user: User, writer: Writer
+    ) -> None:
         self._hub = hub
-        self._engine = engine
+        self._announcer = announcer
+        self._engine = announcer.engine
         self._app = app
         self._user = user
         self._writer = writer
@@ -42,7 +54,9 @@ class SignedIn:
             return
         self._hub.release(self._app.id, connections_of(self._user.id), self._writer)
         if joined.occupied:
-            await self._tell(online=True, revision=joined.revision)
+            await tell_watchers(
+                self._engine, self._app, self._user.id, online=True, revision=joined.revision
+            )
 
     async def watch(self) -> bytes | None:
         """Follow the users of the watchlist.
@@ -86,9 +100,7 @@ class SignedIn:
         while self._channels:
             channel = self._channels.pop()
             try:
-                left = await self._engine.leave(self._app.id, channel, None)
-                if left.vacated and channel == connections_of(self._user.id):
-                    await self._tell(online=False, revision=left.revision)
+                await self._announcer.leave(self._app, channel, None)
             except EngineUnavailable as error:
                 failed = error
         if failed is not None:
@@ -108,8 +120,3 @@ class SignedIn:
             return None
         self._channels.append(channel)
         return joined
-
-    async def _tell(self, *, online: bool, revision: int) -> None:
-        await tell_watchers(
-            self._engine, self._app, self._user.id, online=online, revision=revision
-        )

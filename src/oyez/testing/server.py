@@ -10,10 +10,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from oyez.protocol.channels import kind_of
+from oyez.protocol.channels import kind_of, user_of
 from oyez.protocol.errors import CloseCode
 from oyez.protocol.events import Event
-from oyez.protocol.messages import TERMINATION
 from oyez.protocol.webhooks import WebhookEvent
 from oyez.sdk.client import AsyncClient, Client
 from oyez.sdk.errors import DecryptionFailed
@@ -30,7 +29,6 @@ __all__ = ["OyezServer"]
 _TIMEOUT = 5.0
 _POLL = 0.005  # seconds between two looks whether the server has come to rest
 _LOOKS = 20  # before a client that does not answer is cut off
-_OF_THE_SERVER = ("pusher:", "pusher_internal:", TERMINATION)
 
 
 class OyezServer:
@@ -296,7 +294,7 @@ class OyezServer:
         async def publish(app_id: str, events: Sequence[Event], *, cache_seconds: int = 0) -> None:
             await accept(app_id, events, cache_seconds=cache_seconds)
             for event in events:
-                if app_id == self.app_id and not event.name.startswith(_OF_THE_SERVER):
+                if app_id == self.app_id and not _is_ours(event):
                     self._published.add(self._read(event))
 
         node.engine.publish = publish  # type: ignore[method-assign]
@@ -381,3 +379,9 @@ class OyezServer:
             lines = [f"no webhook {wanted} within {seconds:g} s", *listed("told", self.webhooks)]
             raise AssertionError("\n".join(lines))
         return found
+
+
+def _is_ours(event: Event) -> bool:
+    """Whether the server says this by itself: nobody else can use such names and channels."""
+    of_the_server = event.name.startswith(("pusher:", "pusher_internal:"))
+    return of_the_server or user_of(event.channel) is not None

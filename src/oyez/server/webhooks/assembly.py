@@ -74,5 +74,7 @@ def outbox_url(settings: Settings) -> str:
     """Return where webhooks are kept, and make the data directory if it is there."""
     if settings.webhooks.outbox:
         return settings.webhooks.outbox
-    settings.data_directory.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{settings.data_directory / 'outbox.db'}"
+    directory = settings.data_directory
+    if not directory.is_dir():
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # what is in it is nobody's affair
+    return f"sqlite:///{directory / 'outbox.db'}"

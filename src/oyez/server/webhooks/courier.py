@@ -8,10 +8,8 @@ other channels do not.
 import asyncio
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from zlib import crc32
 
 import structlog
 
@@ -19,6 +17,7 @@ from oyez.protocol.signing import Token
 from oyez.protocol.webhooks import Endpoint, request_headers, write_body
 from oyez.server.webhooks.ledger import Kept, Letter
 from oyez.server.webhooks.outage import Outage
+from oyez.server.webhooks.pile import Pile
 from oyez.server.webhooks.senders import CONNECTIONS, DeliveryFailed, Sender
 
 __all__ = ["Courier", "Policy", "Tally"]
@@ -38,7 +37,8 @@ class Policy:
         collect: how long a batch waits for company.
         first_retry: pause after the first failure; it doubles up to ``longest_retry``.
         give_up: after this time since the first attempt a letter is dead.
-        most_pending: letters that wait for one endpoint; beyond it the oldest is dropped.
+        most_pending: letters that wait for one endpoint; beyond it the oldest of the type of
+            which most are waiting is dropped.
     """
 
     collect: float = 0.05
@@ -91,43 +91,36 @@ class Courier:
         self._sleep = sleep
         self._label = label or endpoint.target
         self._outage = Outage(self._label, clock, sleep)
-        self._lanes: list[deque[Letter]] = [deque() for _ in range(_LANES)]
+        self._pile = Pile(_LANES)
         self._busy: dict[int, asyncio.Task[None]] = {}
-        self._pending = 0
+        self._dropping: set[str] = set()  # types of which letters are dropped, and that is logged
 
     @property
     def pending(self) -> int:
         """Letters that wait or are under way."""
-        return self._pending
+        return len(self._pile)
 
     def oldest_ms(self) -> int:
         """When the oldest of them happened, Unix milliseconds; 0 if there is none."""
-        return min((lane[0].created_ms for lane in self._lanes if lane), default=0)
+        return self._pile.oldest_ms()
 
     def letters(self) -> list[Letter]:
         """What waits or is under way, oldest first."""
-        return sorted((x for lane in self._lanes for x in lane), key=lambda x: x.position)
+        return sorted(self._pile, key=lambda x: x.position)
 
     def post(self, letter: Letter) -> None:
         """Deliver a letter that is in the ledger."""
-        if self._pending >= self._policy.most_pending:
-            self._drop_oldest()
-        number = crc32(letter.channel.encode()) % _LANES
-        self._lanes[number].append(letter)
-        self._pending += 1
+        number, replaced = self._pile.add(letter)
+        if replaced is not None:
+            self._ledger.remove([replaced.id])
+        if len(self._pile) > self._policy.most_pending:
+            self._drop_surplus()
         if number not in self._busy:
             self._busy[number] = asyncio.create_task(self._run(number))
 
-    def drop(self, ids: frozenset[str]) -> int:
-        """Forget letters that wait; how many there were."""
-        dropped = 0
-        for lane in self._lanes:
-            kept = [letter for letter in lane if letter.id not in ids]
-            dropped += len(lane) - len(kept)
-            lane.clear()
-            lane.extend(kept)
-        self._pending -= dropped
-        return dropped
+    def drop(self, ids: frozenset[str]) -> None:
+        """Forget letters that wait."""
+        self._pile.remove(ids)
 
     async def settle(self, seconds: float) -> None:
         """Wait a while for what is under way, then leave the rest to the ledger."""
@@ -141,20 +134,25 @@ class Courier:
     async def abandon(self) -> None:
         """Stop at once and forget everything that waits: another node delivers it."""
         await self.settle(0)
-        for lane in self._lanes:
-            lane.clear()
-        self._pending = 0
+        self._pile.clear()
 
-    def _drop_oldest(self) -> None:
-        lane = max(self._lanes, key=len)
-        oldest = lane.popleft()
-        self._pending -= 1
+    def _drop_surplus(self) -> None:
+        kind, oldest = self._pile.surplus()
+        if kind not in self._dropping:
+            self._dropping.add(kind)
+            log.warning(
+                "webhooks dropped, too many wait",
+                target=self._label,
+                type=kind,
+                most_pending=self._policy.most_pending,
+            )
+        self._pile.remove([oldest.id])
         self.tally.dropped += 1
         self._ledger.remove([oldest.id])
 
     async def _run(self, number: int) -> None:
         try:
-            while self._lanes[number]:
+            while self._pile.first(number, 1):
                 try:
                     await self._empty(number)
                 except Exception:  # ours: a lane must not end with letters in it
@@ -165,19 +163,17 @@ class Courier:
             self._outage.leave(number)
 
     async def _empty(self, number: int) -> None:
-        lane = self._lanes[number]
-        while lane:
+        size = _BATCH if self.endpoint.batching else 1
+        while self._pile.first(number, 1):
             if self.endpoint.batching:
                 await self._sleep(self._policy.collect)
-            size = _BATCH if self.endpoint.batching else 1
-            letters = [lane[at] for at in range(min(size, len(lane)))]
+            letters = self._pile.first(number, size)
             if not letters:
                 return
             await self._deliver(number, letters)
-            chosen = {letter.id for letter in letters}
-            while lane and lane[0].id in chosen:
-                lane.popleft()
-                self._pending -= 1
+            self._pile.remove([letter.id for letter in letters])
+            if len(self._pile) <= self._policy.most_pending // 2:
+                self._dropping.clear()
 
     async def _deliver(self, number: int, letters: Sequence[Letter]) -> None:
         """Send one request until it is taken or given up; its bytes stay the same."""

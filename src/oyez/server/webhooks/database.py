@@ -6,9 +6,11 @@ Python and write, nothing that others do comes in between, and there are no dead
 """
 
 import asyncio
+import contextlib
+import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -46,6 +48,7 @@ class Database:
         self._shared = shared
         self._engine = create_engine(url, connect_args=_patience(url) if shared else {})
         if self._engine.dialect.name == "sqlite":
+            event.listen(self._engine, "do_connect", _keep_private)
             event.listen(self._engine, "connect", _tune_sqlite)
             event.listen(self._engine, "begin", _begin_sqlite)
         elif shared:
@@ -118,6 +121,23 @@ def _patience(url: str) -> dict[str, int]:
         "keepalives_count": 2,
         "tcp_user_timeout": 8000,
     }
+
+
+def _keep_private(_: object, __: object, arguments: Sequence[Any], ___: object) -> None:
+    """Let only our user read the files, whatever the umask; SQLite makes new ones like the first.
+
+    What cannot be done is not said here: SQLite says in a moment if it cannot use a file.
+    """
+    path = str(arguments[0])
+    if path in ("", ":memory:") or path.startswith("file:"):
+        return
+    with contextlib.suppress(
+        OSError
+    ):  # a file in use must not be opened: closing it ends its locks
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    for suffix in ("", "-wal", "-shm", "-journal"):
+        with contextlib.suppress(OSError):
+            os.chmod(path + suffix, 0o600)
 
 
 def _tune_sqlite(connection: Any, _: object) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     Connection,
     Integer,
     LargeBinary,
@@ -19,16 +20,19 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     bindparam,
     delete,
     func,
     insert,
+    literal_column,
     select,
     update,
 )
 
 from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import Change, Letter
+from oyez.server.webhooks.shares import fair_share
 
 __all__ = [
     "MOST_DEAD",
@@ -74,6 +78,8 @@ present_table = Table(
     Column("channel", Text, primary_key=True),
     Column("user_id", LargeBinary, primary_key=True),  # UTF-8: PostgreSQL's text has no NUL
 )
+# The type of an event, as far as it takes to tell it from others: what follows ``{"name":"``.
+_type: ColumnElement[bytes] = literal_column("substr(body, 10, 14)", LargeBinary)
 _insert = insert(letters_table)
 _delete = delete(letters_table).where(letters_table.c.id == bindparam("gone"))
 _bury = (
@@ -135,24 +141,26 @@ def note_failures(connection: Connection, letters: Iterable[Letter]) -> None:
 
 
 def bury_letters(connection: Connection, letters: Iterable[Letter]) -> None:
-    """Keep letters as dead, but only the newest of all the dead."""
+    """Keep letters as dead; where these are too many, not the oldest of what there is most of.
+
+    The dead of each endpoint and type have a share.
+    """
     buried = [{"buried": x.id, "tried": x.attempts, "why": _text(x.error)} for x in letters]
     if not buried:
         return
     connection.execute(_bury, buried)
-    dead = letters_table.c.dead.is_(True)
-    oldest_kept = (
-        select(letters_table.c.position)
-        .where(dead)
-        .order_by(letters_table.c.position.desc())
-        .offset(MOST_DEAD - 1)
-        .limit(1)
-    )
-    position = connection.execute(oldest_kept).scalar()
-    if position is not None:
-        connection.execute(
-            delete(letters_table).where(dead & (letters_table.c.position < position))
-        )
+    columns, dead = letters_table.c, letters_table.c.dead.is_(True)
+    counting = select(columns.app_id, columns.target, _type, func.count())
+    grouped = counting.where(dead).group_by(columns.app_id, columns.target, _type)
+    shares = {tuple(share): count for *share, count in connection.execute(grouped)}
+    if sum(shares.values()) <= MOST_DEAD:
+        return
+    most = fair_share(shares.values(), MOST_DEAD)
+    for (app_id, target, kind), count in shares.items():
+        if count > most:
+            its = and_(dead, columns.app_id == app_id, columns.target == target, _type == kind)
+            oldest = select(columns.id).where(its).order_by(columns.position).limit(count - most)
+            connection.execute(delete(letters_table).where(columns.id.in_(oldest)))
 
 
 def revive_letters(connection: Connection, ids: Sequence[str]) -> list[Letter]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -29,7 +30,7 @@ class LocalLedger:
         self._delays = delays
         self._grace = Grace()
         self._sooner = asyncio.Event()
-        self._missed: dict[tuple[str, str], float] = {}
+        self._missed: OrderedDict[tuple[str, str], float] = OrderedDict()  # the oldest first
         self._ending: asyncio.Task[None] | None = None
 
     async def open(self, desk: Desk) -> Self:
@@ -87,8 +88,10 @@ class LocalLedger:
         now, address = time.monotonic(), (app_id, channel)
         if now - self._missed.get(address, -seconds) < seconds:
             return False
-        self._missed = {each: at for each, at in self._missed.items() if now - at < seconds}
         self._missed[address] = now
+        self._missed.move_to_end(address)
+        while now - next(iter(self._missed.values())) >= seconds:
+            self._missed.popitem(last=False)
         return True
 
     async def pending(self, limit: int) -> list[Letter]:

@@ -5,7 +5,7 @@ waits in memory, up to a bound, and is written when it is back; nobody who waits
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,11 +13,13 @@ from typing import NamedTuple
 import structlog
 from sqlalchemy import Connection
 
+from oyez.protocol.webhooks import name_of
 from oyez.server.webhooks.database import Database, clock
 from oyez.server.webhooks.ledger import Desk, Letter, OutboxRefused, OutboxUnavailable
 from oyez.server.webhooks.letters import bury_letters, delete_letters, note_failures
 from oyez.server.webhooks.mail import is_first_miss, keep_letters, note_doubts
 from oyez.server.webhooks.presences import Signal, take_signals
+from oyez.server.webhooks.shares import fair_share
 
 __all__ = ["Miss", "Writer"]
 
@@ -25,8 +27,10 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger("oyez.webhooks")
 
 _FORGET_AFTER = 0.2  # seconds that a delivered letter may wait for another transaction
 _FULL = 1000  # signals and letters in one transaction
-_MOST_BATCHES = 100  # that wait while the database is away
+MOST_WAITING = 100_000  # signals and letters while the database is away
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 3.0
+_PRESENCE = "presence"
+_Share = tuple[str, str]  # app id and type of event, or that it is about who is there
 
 
 @dataclass(slots=True)
@@ -50,9 +54,38 @@ class _Batch:
     doubted: set[str] = field(default_factory=set)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
-    @property
-    def full(self) -> bool:
-        return len(self.signals) + len(self.letters) + len(self.misses) >= _FULL
+    def __len__(self) -> int:
+        return len(self.signals) + len(self.letters) + len(self.misses)
+
+    def shares(self) -> list[_Share]:
+        """Whose they all are."""
+        waiting: list[Signal | Letter | Miss] = [*self.signals, *self.letters, *self.misses]
+        return [_share(each) for each in waiting]
+
+    def forget(self, excess: Counter[_Share]) -> None:
+        """Leave out what there is too much of, and count that down."""
+
+        def stays(each: Signal | Letter | Miss) -> bool:
+            share = _share(each)
+            excess[share] -= 1
+            return excess[share] < 0
+
+        apps = {signal.presence.app_id for signal in self.signals}
+        self.doubted |= {app_id for app_id in apps if excess[app_id, _PRESENCE] > 0}
+        self.signals = [signal for signal in self.signals if stays(signal)]
+        self.letters = [letter for letter in self.letters if stays(letter)]
+        self.misses = [miss for miss in self.misses if stays(miss)]
+        self.done.set()  # the database is away, and nobody waits for that
+
+
+def _share(each: Signal | Letter | Miss) -> _Share:
+    match each:
+        case Letter():
+            return each.app_id, name_of(each.body)
+        case Miss():
+            return each.app_id, "cache_miss"
+        case _:
+            return each.presence.app_id, _PRESENCE
 
 
 class _Written(NamedTuple):
@@ -160,17 +193,24 @@ class Writer:
             self._later = loop.call_later(_FORGET_AFTER, self._wanted.set)
 
     def _open(self) -> _Batch:
-        if self._batches[-1].full:
+        if len(self._batches[-1]) >= _FULL:
+            if sum(map(len, self._batches)) >= MOST_WAITING:
+                self._make_room()
             self._batches.append(_Batch())
-            if len(self._batches) > _MOST_BATCHES:
-                self._forget(self._batches.popleft())
         return self._batches[-1]
 
-    def _forget(self, batch: _Batch) -> None:
-        """More waits than may; who is where is found out again when it is compared."""
-        log.error("webhooks lost", events=len(batch.letters), signals=len(batch.signals))
-        self._batches[-1].doubted |= {signal.presence.app_id for signal in batch.signals}
-        batch.done.set()
+    def _make_room(self) -> None:
+        """More waits than may: forget a tenth, the oldest of what there is most of.
+
+        Who is where is found out again when it is compared.
+        """
+        sizes = Counter(share for batch in self._batches for share in batch.shares())
+        most = fair_share(sizes.values(), MOST_WAITING * 9 // 10)
+        excess = Counter({share: size - most for share, size in sizes.items() if size > most})
+        lost = {f"{kind} of {app_id}": count for (app_id, kind), count in excess.items()}
+        log.error("webhooks lost, too many wait for the database", events=lost)
+        for batch in self._batches:
+            batch.forget(excess)
 
     def _tired(self, batch: _Batch) -> None:
         if not batch.done.is_set():
