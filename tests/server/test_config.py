@@ -220,7 +220,9 @@ def test_other_addresses_are_refused(address: str) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("nats://ada:word@h:1,bob:word@i:2", "nats://***@h:1,i:2"),
+        ("nats://ada:word@h:1,bob:word@i:2", "nats://***@i:2"),
+        ("redis://:se,cret@h", "redis://***@h"),
+        ("postgresql://u:pa?ss#word@db/o?a=b", "postgresql://***@db/o?a=***"),
         ("nats://token@h:1", "nats://***@h:1"),
         ("nats://h:1", "nats://h:1"),
         ("redis://:word@h/0", "redis://***@h/0"),

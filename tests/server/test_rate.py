@@ -41,3 +41,13 @@ def test_it_may_go_on_when_two_seconds_have_passed_and_nothing_is_kept() -> None
     for now in (3, 4, 5):
         deadlines.advance(now)
     assert len(deadlines) == 0
+
+
+def test_what_happens_before_it_looks_in_the_same_second_is_forgotten_too() -> None:
+    deadlines = Deadlines(0)
+    rate = Rate(3, deadlines)
+    rate.take("a")
+    deadlines.now = 2.0
+    rate.take("b")  # of who is asked before it in the same second
+
+    assert rate.expire(2.0) is not None

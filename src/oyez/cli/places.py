@@ -36,6 +36,7 @@ _BY_TYPE: Final = {
     "string_type": "expected a text",
     "tuple_type": "expected a list",
 }
+_ALTERNATIVES: Final = frozenset({"bool", "float", "int", "str"})
 _WORDS: Final = (
     ("Input should be greater than or equal to", "must be at least"),
     ("Input should be less than or equal to", "must be at most"),
@@ -63,14 +64,17 @@ def faults(
     lines = []
     for each in error.errors():
         location = tuple(part for part in each["loc"] if not _is_of_pydantic(part))
-        source = _source(location, given, text, file)
-        lines.append(f"  {source}: {_sentence(dict(each), location, model)}")
-    return "\n".join(lines)
+        if location[-1:] and location[-1] in _ALTERNATIVES:  # one error for each of them
+            location, sentence = location[:-1], "expected a text, a number, true or false"
+        else:
+            sentence = _sentence(dict(each), location, model)
+        lines.append(f"  {_source(location, given, text, file)}: {sentence}")
+    return "\n".join(dict.fromkeys(lines))
 
 
 def _is_of_pydantic(part: int | str) -> bool:
     """Return whether a part of a location names an alternative of a union, not a setting."""
-    return isinstance(part, str) and not re.fullmatch(r"[A-Za-z0-9_-]+", part)
+    return isinstance(part, str) and "[" in part
 
 
 def _name(location: Location) -> str:

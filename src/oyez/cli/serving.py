@@ -120,7 +120,7 @@ def _alone_with_outbox(settings: "Settings") -> Iterator[None]:
     from oyez.server.webhooks.file_lock import FileLock
     from oyez.server.webhooks.ledger import OutboxInUse
 
-    lock = FileLock(f"{outbox_url(settings)}-workers", shared=False)
+    lock = FileLock(outbox_url(settings), "workers.lock", shared=False)
     try:
         lock.take()
     except OutboxInUse as error:

@@ -8,11 +8,11 @@ JSON inside the string ``data``, stays as it came.
 """
 
 import re
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
-__all__ = ["decode"]
+__all__ = ["decode", "decode_object"]
 
 _Value = TypeVar("_Value")
 
@@ -22,6 +22,7 @@ _HALF = re.compile(
 )
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}".encode()
 _BACKSLASH, _STAND_IN = rb"\\", b"\0\0"  # JSON has no NUL, so it can stand for something else
+_object = msgspec.json.Decoder(dict[str, Any])
 
 
 def decode(decoder: msgspec.json.Decoder[_Value], text: bytes | str) -> _Value:
@@ -42,6 +43,15 @@ def decode(decoder: msgspec.json.Decoder[_Value], text: bytes | str) -> _Value:
         return decoder.decode(mended)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+
+
+def decode_object(text: bytes | str) -> dict[str, Any]:
+    """Decode a JSON object.
+
+    Raises:
+        ValueError: it is none, as for `decode`.
+    """
+    return decode(_object, text)
 
 
 def _mend(text: bytes) -> bytes | None:

@@ -5,11 +5,11 @@ They are the JSON of the HTTP API as it came, so nothing that a server adds is l
 
 import time
 from collections.abc import Mapping
+from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal, NotRequired, TypedDict, cast
+from typing import Any, Final, Literal, NotRequired, TypedDict
 
-import msgspec
-
+from oyez.protocol import surrogates
 from oyez.sdk.errors import BadResponse, refusal
 from oyez.sdk.transport import Request, Response
 
@@ -120,12 +120,9 @@ def read_answer(request: Request, path: str, response: Response) -> dict[str, An
     if not response.body:
         return {}
     try:
-        found = msgspec.json.decode(response.body)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        found = None
-    if not isinstance(found, dict):
-        raise BadResponse(response.status, response.body.decode("utf-8", "replace"))
-    return cast("dict[str, Any]", found)
+        return surrogates.decode_object(response.body)
+    except ValueError:
+        raise BadResponse(response.status, response.body.decode("utf-8", "replace")) from None
 
 
 def retry_seconds(headers: Mapping[str, str], now: float) -> float | None:
@@ -149,6 +146,7 @@ def retry_seconds(headers: Mapping[str, str], now: float) -> float | None:
 
 def _unix_time(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        found = parsedate_to_datetime(text)
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

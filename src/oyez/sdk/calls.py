@@ -65,9 +65,10 @@ def encode_json(data: Any) -> str:
 
 def _encode(data: Any) -> bytes:
     try:
-        return _encoder.encode(data)
-    except (TypeError, UnicodeEncodeError):  # values of derived classes, half letters; also keys
-        return _encoder.encode(_plainly(data))
+        try:
+            return _encoder.encode(data)
+        except (TypeError, UnicodeEncodeError):  # values of derived classes, half letters, as keys
+            return _encoder.encode(_plainly(data))
     except RecursionError as error:
         raise ValueError("data is nested too deep") from error
 
@@ -88,8 +89,8 @@ def _plainly(data: Any) -> Any:
             return int(data)
         case float():
             return float(data)
-        case _:  # dataclasses, structs, dates; what is in them comes back here if it is derived
-            return msgspec.to_builtins(data, enc_hook=_derived)
+        case _:  # dataclasses, structs, dates; what is in them comes back here
+            return _plainly(msgspec.to_builtins(data, enc_hook=_derived))
 
 
 def _derived(value: Any) -> Any:

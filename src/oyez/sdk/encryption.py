@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import msgspec
 
+from oyez.protocol import surrogates
 from oyez.protocol.channels import kind_of
 from oyez.sdk.arguments import plain
 from oyez.sdk.errors import DecryptionFailed
@@ -24,6 +25,9 @@ _NONCE_BYTES = 24
 class _Sealed(msgspec.Struct):
     nonce: str
     ciphertext: str
+
+
+_decoder = msgspec.json.Decoder(_Sealed)
 
 
 class Cipher:
@@ -93,10 +97,10 @@ def decrypt_with(shared_secret: bytes, data: str) -> str:
         from nacl.secret import SecretBox
 
     try:
-        sealed = msgspec.json.decode(data, type=_Sealed)
+        sealed = surrogates.decode(_decoder, data)
         nonce = base64.b64decode(sealed.nonce, validate=True)
         ciphertext = base64.b64decode(sealed.ciphertext, validate=True)
-    except (msgspec.MsgspecError, binascii.Error) as error:
+    except ValueError as error:  # no JSON, or no base64
         raise DecryptionFailed(f"not encrypted data: {error}") from None
     if len(nonce) != _NONCE_BYTES:
         raise DecryptionFailed(f"the nonce has {len(nonce)} bytes, not {_NONCE_BYTES}")

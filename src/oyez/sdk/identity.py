@@ -3,8 +3,7 @@
 import asyncio
 from typing import Any
 
-import msgspec
-
+from oyez.protocol import surrogates
 from oyez.protocol.channels import to_user
 from oyez.sdk.conversation import Event
 from oyez.sdk.errors import SigninError
@@ -54,8 +53,8 @@ class Identity:
             SigninError: as somebody else than before, or as nobody.
         """
         try:
-            found = msgspec.json.decode(user_data, type=dict[str, Any])
-        except msgspec.DecodeError:
+            found = surrogates.decode_object(user_data)
+        except ValueError:
             found = {}
         user_id = found.get("id")
         if not isinstance(user_id, str) or not user_id:

@@ -11,6 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
+from oyez.protocol import surrogates
 from oyez.protocol.channels import kind_of
 from oyez.sdk.errors import OyezError, SigninError, SubscriptionError, refusal
 from oyez.sdk.transport import AsyncHttpTransport, HttpOptions, Request, Response
@@ -54,8 +55,8 @@ class Grant:
     def user_id(self) -> str | None:
         """Who joins, according to the channel data."""
         try:
-            found = msgspec.json.decode(self.channel_data or "{}", type=dict[str, Any])
-        except msgspec.DecodeError:
+            found = surrogates.decode_object(self.channel_data or "{}")
+        except ValueError:
             return None
         return str(found["user_id"]) if "user_id" in found else None
 
@@ -237,6 +238,6 @@ def _granted(answer: Response, url: str) -> _Answer:
     if answer.status != 200:
         raise _NotGranted(f"{where} answered {answer.status}: {text[:200].strip()}")
     try:
-        return msgspec.json.decode(answer.body, type=dict[str, Any])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return surrogates.decode_object(answer.body)
+    except ValueError:
         raise _NotGranted(f"{where} answered no JSON object: {text[:200].strip()!r}") from None

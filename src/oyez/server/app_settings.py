@@ -126,9 +126,10 @@ class WebhookSettings(StrictModel):
     )
     name: str = Field(
         default="",
-        pattern=r"^[-a-zA-Z0-9_.]{0,40}$",
+        pattern=r"^([a-zA-Z_][-a-zA-Z0-9_.]{0,39})?$",
         description=(
-            "Tells endpoints with the same URL apart, also after a restart with another order."
+            "Tells endpoints with the same URL apart, also after a restart with another order; "
+            "begins with a letter, as those without a name are numbered."
         ),
     )
     events: list[Annotated[str, AfterValidator(_check_event_type)]] = Field(

@@ -45,7 +45,7 @@ class Rate:
     def expire(self, now: float) -> float | None:
         """A second is over; nothing is kept of what has not happened in the last two."""
         self._turn()
-        return now if self._before else None
+        return now if self._now or self._before else None
 
     def _turn(self) -> None:
         """Begin another second if there is one."""

@@ -43,6 +43,9 @@ SHOWN: Final = frozenset(
 URLS: Final = frozenset({"engine", "webhooks.outbox", "apps.webhooks.url"})
 """Addresses, which are shown without what proves who asks."""
 
+FREE: Final = "cluster.options."
+"""Where a table takes any name."""
+
 _QUERY: Final = re.compile(r"=[^&]*")
 
 
@@ -51,14 +54,13 @@ def shown_url(url: str) -> str:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return url
+    # Up to the last @ anything may be part of a password: commas, slashes, ? and #.
+    _, at, rest = rest.rpartition("@")
+    rest, hash_, fragment = rest.partition("#")
     place, question, query = rest.partition("?")
-    query, hash_, fragment = query.partition("#")
-    _, at, host = place.rpartition("@")  # a password may have characters that end a host
-    if at and "," in place:  # several hosts, each with its own
-        host = ",".join(each.rpartition("@")[2] for each in place.split(","))
     query = _QUERY.sub(f"={HIDDEN}", query) if "=" in query else query and HIDDEN
     credentials = f"{HIDDEN}@" if at else ""
-    return f"{scheme}://{credentials}{host}{question}{query}{hash_}{fragment}"
+    return f"{scheme}://{credentials}{place}{question}{query}{hash_}{fragment}"
 
 
 def redacted(value: Any, place: str = "") -> Any:
@@ -79,4 +81,6 @@ def redacted(value: Any, place: str = "") -> Any:
         return value if place in SHOWN or not value else HIDDEN
     if isinstance(value, Sequence):
         return [redacted(each, place) for each in value]
+    if place.startswith(FREE) and not isinstance(value, bool):
+        return HIDDEN  # a password may be a number
     return value

@@ -18,18 +18,19 @@ __all__ = ["FileLock"]
 
 
 class FileLock:
-    """Holds ``FILE.lock`` beside the database; does nothing for other databases.
+    """Holds a file beside the database; does nothing for other databases.
 
     Args:
         url: an SQLAlchemy URL.
+        suffix: of the file's name, after that of the database.
         shared: whether others may hold it, too, if they share it.
     """
 
-    def __init__(self, url: str, *, shared: bool) -> None:
+    def __init__(self, url: str, suffix: str = "lock", *, shared: bool) -> None:
         parsed = make_url(url)
         name = parsed.database if parsed.get_backend_name() == "sqlite" else None
-        self._path = Path(f"{name}.lock") if name and name != ":memory:" else None
-        self._outbox = str(name).removesuffix("-workers")
+        self._path = Path(f"{name}.{suffix}") if name and name != ":memory:" else None
+        self._outbox = name
         self._shared = shared
         self._descriptor: int | None = None
 

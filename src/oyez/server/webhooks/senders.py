@@ -191,7 +191,9 @@ class PythonSender:
             if task is None or task.cancelling():
                 raise  # it is we who are to end
             raise DeliveryFailed("CancelledError") from error
-        except (Exception, SystemExit) as error:
+        except (KeyboardInterrupt, GeneratorExit):
+            raise
+        except BaseException as error:  # an application's function, which may raise what it likes
             raise DeliveryFailed(f"{type(error).__name__}: {error}") from error
 
     async def close(self) -> None:
