@@ -154,3 +154,28 @@ def test_what_a_person_reads_of_a_new_app_is_still_toml() -> None:
 
     assert set(tomllib.loads(shown)["apps"][0]) == {"id", "key", "secret"}
     assert "oyez apps new >> oyez.toml" in shown
+
+
+def test_a_wrong_value_in_a_free_table_is_told_once_and_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "oyez.toml").write_text('[cluster.options]\npassword = ["hunter2"]\n')
+    done = oyez("config", "--check", "oyez.toml", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "hunter2" not in done.stdout + done.stderr
+    assert done.stderr.count("cluster.options.password: expected a text, a number, true or") == 1
+
+
+def test_a_number_may_be_a_password(tmp_path: Path) -> None:
+    (tmp_path / "oyez.toml").write_text("[cluster.options]\npassword = 123456\nssl = true\n")
+    done = oyez("config", cwd=tmp_path)
+
+    assert "123456" not in done.stdout
+    assert "ssl = true" in done.stdout
+
+
+def test_a_setting_with_letters_that_none_has_is_unknown(tmp_path: Path) -> None:
+    (tmp_path / "oyez.toml").write_text('"größe" = 1\n')
+    done = oyez("config", "--check", "oyez.toml", cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "größe: there is no such setting" in done.stderr
