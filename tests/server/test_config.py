@@ -64,6 +64,7 @@ WEBHOOK = OWN + "[[apps.webhooks]]\n"
         ('url = "https://a.example"\nheaders = { "X-T" = "a\\nb" }', "header X-T may have"),
         ('url = "https://a.example"\nheaders = { "X T" = "a" }', "'X T' cannot be the name"),
         ('url = "https://a.example"\nname = "a b"', "name"),
+        ('url = "https://a.example"\nname = "2"', "name"),  # the mark of the second without
     ],
 )
 def test_an_endpoint_that_can_never_be_asked_is_refused(write: Any, lines: str, said: str) -> None:

@@ -11,6 +11,7 @@ import pytest
 from oyez.server.config import Settings
 from oyez.server.webhooks import letters as module
 from oyez.server.webhooks.assembly import outbox_url
+from oyez.server.webhooks.file_lock import FileLock
 from oyez.server.webhooks.grace import Presence
 from oyez.server.webhooks.ledger import OutboxInUse
 from oyez.server.webhooks.letters import Change, Letter
@@ -86,6 +87,33 @@ async def test_two_servers_on_one_file_are_refused(tmp_path: Path) -> None:
             await Outbox(url).__aenter__()
     async with Outbox(url):  # it is free again
         pass
+
+
+async def test_a_start_that_is_cancelled_leaves_the_file_to_others(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'outbox.db'}"
+    starting = asyncio.create_task(Outbox(url).__aenter__())
+    await asyncio.sleep(0)
+    starting.cancel()
+    await asyncio.gather(starting, return_exceptions=True)
+
+    async with Outbox(url):
+        pass
+
+
+async def test_a_file_with_two_names_has_one_owner(tmp_path: Path) -> None:
+    (tmp_path / "other.db").symlink_to(tmp_path / "outbox.db")
+    async with Outbox(f"sqlite:///{tmp_path / 'outbox.db'}?timeout=5"):
+        with pytest.raises(OutboxInUse):
+            await Outbox(f"sqlite:///{tmp_path / 'other.db'}").__aenter__()
+
+
+def test_workers_and_who_starts_them_hold_locks_of_their_own(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'outbox.db'}?timeout=5"
+    locks = [FileLock(url, "workers.lock", shared=False), FileLock(url, shared=True)]
+    for lock in locks:
+        lock.take()
+    for lock in locks:
+        lock.release()
 
 
 async def test_dead_letters_come_back_in_the_order_in_which_they_happened(tmp_path: Path) -> None:

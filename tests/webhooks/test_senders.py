@@ -221,7 +221,17 @@ async def test_what_can_be_no_request_is_a_failure_like_others(url: str) -> None
     await sending.close()
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), asyncio.CancelledError(), SystemExit(3)])
+class Rude(BaseException):
+    """No `Exception`, as an application may have."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(ValueError("no"), asyncio.CancelledError(), SystemExit(3), Rude()),
+        BaseExceptionGroup("of a TaskGroup", [asyncio.CancelledError()]),
+    ],
+)
 async def test_whatever_a_function_raises_is_a_failure(error: BaseException) -> None:
     async def hook(event: object) -> None:
         raise error

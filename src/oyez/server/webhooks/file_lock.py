@@ -29,7 +29,8 @@ class FileLock:
     def __init__(self, url: str, suffix: str = "lock", *, shared: bool) -> None:
         parsed = make_url(url)
         name = parsed.database if parsed.get_backend_name() == "sqlite" else None
-        self._path = Path(f"{name}.{suffix}") if name and name != ":memory:" else None
+        on_disk = name and name != ":memory:"
+        self._path = Path(f"{os.path.realpath(name)}.{suffix}") if name and on_disk else None
         self._outbox = name
         self._shared = shared
         self._descriptor: int | None = None

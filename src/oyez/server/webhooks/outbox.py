@@ -69,10 +69,10 @@ class Outbox:
             self._lock.take()
             await self._database.write(create_tables)
             self._position = await self._database.read(last_position)
-        except OutboxInUse:
-            raise
-        except (OutboxUnavailable, OSError) as error:
+        except BaseException as error:
             self._lock.release()
+            if isinstance(error, OutboxInUse) or not isinstance(error, OutboxUnavailable | OSError):
+                raise
             raise OutboxUnavailable(f"cannot open the outbox: {error}") from error
         self._writer = asyncio.create_task(self._write_all())
         return self
