@@ -4,6 +4,7 @@ llhttp (through httptools) parses; this file bounds it. Whatever is counted is c
 kept, so that no request costs more memory than its limit and one packet.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -15,6 +16,7 @@ __all__ = ["HttpLimits", "HttpRefused", "Phase", "Request", "RequestReader"]
 
 _VERSIONS = ("1.1", "1.0")
 _HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_END_OF_AUTHORITY = re.compile(rb"[/?]")  # RFC 3986 3.2; the parser lets no # through
 _CHUNK_OVERHEAD = 8  # bytes on the wire for each byte of a body sent in the smallest chunks
 
 
@@ -96,8 +98,8 @@ class Request:
         version: str = "1.1",
     ) -> None:
         self.method = method
-        if target[:1] != b"/" and b"://" in target:  # absolute form (RFC 9112 3.2.2)
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        if target[:1] != b"/" and b"://" in target:
+            target = _origin_form(target)
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.keep_alive = keep_alive
@@ -110,6 +112,14 @@ class Request:
     def asks_to_keep(self) -> bool:
         """Whether the client has to be told that the connection stays, as HTTP/1.0 demands."""
         return self.version == "1.0" and self.keep_alive
+
+
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112 3.2.2)."""
+    rest = target.partition(b"://")[2]
+    end = _END_OF_AUTHORITY.search(rest)
+    path = rest[end.start() :] if end else b""
+    return path if path[:1] == b"/" else b"/" + path
 
 
 class RequestReader:
@@ -248,8 +258,11 @@ class RequestReader:
         if version == "1.1" and b"host" not in headers:
             raise HttpRefused(400, "Host header is missing")  # RFC 9112 3.2
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
-            raise HttpRefused(501, "The only supported transfer coding is chunked")
+        if coding is not None:
+            if version == "1.0":  # whoever passed it on did not understand it (RFC 9112 6.1)
+                raise HttpRefused(400, "HTTP/1.0 has no transfer codings")
+            if coding.lower() != b"chunked":
+                raise HttpRefused(501, "The only supported transfer coding is chunked")
         length = headers.get(b"content-length")
         if length is not None and length != b"0":
             self._check_length(length.lstrip(b"0") or b"0")
