@@ -85,6 +85,14 @@ class Fallbacks:
             return _passed_on(siblings, request, name)
         return Response(200, headers=_STREAM, stream=siblings.stream_of(request, name))
 
+    def expects_body(self, request: Request) -> bool:
+        """Say whether there is a session, here or at a sibling, that takes what a request sends."""
+        found = self._match(request)
+        if found is None or found[3] != "xhr_send":
+            return False
+        elsewhere = self._siblings is not None and not self._siblings.is_here(found[2])
+        return elsewhere or (found[1], found[2]) in self._sockets
+
     def answer(self, request: Request) -> Response:
         """Answer a request that a sibling has passed on."""
         found = self._match(request)
@@ -135,7 +143,7 @@ class Fallbacks:
             refused.close(refusal.code, refusal.reason)
             return refused
         socket = self._sockets[address] = FallbackSocket(self, address, guest)
-        session = self.gate.session(guest, socket, self.gate.client_of(request) or "http")
+        session = self.gate.session(guest, socket)
         socket.start(session)
         socket.send(session.open())
         return socket
