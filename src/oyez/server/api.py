@@ -142,10 +142,9 @@ class Api:
         return self._cors.of(request, response) if self._cors else response
 
     def judge(self, request: Request) -> Response | bool:
-        """Look at the head of a request whose body is long and has not arrived; never raises.
+        """Look at the head of a request whose long body has not arrived; never raises.
 
-        Returns:
-            The answer if it is refused, whatever the body is; else whether a backend has signed it.
+        Returns the answer if it is refused whatever the body is, else whether a backend signed it.
         """
         try:
             target = self._routes.find(request.path)

@@ -36,7 +36,6 @@ class HttpConnection(asyncio.Protocol):
         "_closed",
         "_descriptor",
         "_holds",
-        "_host",
         "_peer",
         "_reader",
         "_refused",
@@ -68,7 +67,6 @@ class HttpConnection(asyncio.Protocol):
         self._descriptor = -1
         self._closed = False  # nothing is read any more
         self._peer: tuple[str, int] | None = None
-        self._host = ""  # of the peer, unless that is a proxy
         self._secure = False
         self._stream: StreamAnswer | None = None
         self.bucket = 0
@@ -81,9 +79,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self._descriptor = plain_socket(self._transport)
         self._peer = transport.get_extra_info("peername")
-        if self._peer and not server.trust_proxy:
-            self._host = self._peer[0]
-        if not server.enter(self, self._host, self._descriptor):
+        if not server.enter(self, self._peer, self._descriptor):
             self.abort()
             self._release()
             return
@@ -178,7 +174,7 @@ class HttpConnection(asyncio.Protocol):
             return
         if reader.known is None and reader.expected > _SHORT:
             if self._secure or self._server.trust_proxy:
-                self._note_security(request)
+                request.secure = self._secure or came_over_tls(request.headers)
             found = self._server.judge(request)
             if isinstance(found, Response):
                 self._read_no_more(found)
@@ -212,14 +208,14 @@ class HttpConnection(asyncio.Protocol):
 
     def give_up(self, limit: int) -> None:
         """See `oyez.server.unanswered.Holder.give_up`."""
-        self._server.burdened(limit, self._reader.unfinished or self._answered, self._peer)
+        request = self._reader.unfinished or self._answered
+        refusal = self._server.overburdened(limit, request, self._peer)
         self._holds = False
         if self._answering or self._waiting or self._write_paused:
             self.abort()  # an answer is under way, and nothing may come before it
-            return
-        text = f"Requests that arrive take more than {limit} bytes together"
-        self._read_no_more(self._server.refuse(503, text))
-        self._proceed()
+        else:
+            self._read_no_more(refusal)
+            self._proceed()
 
     def pause_writing(self) -> None:
         """The client does not read its answers: neither do we read its requests."""
@@ -272,7 +268,7 @@ class HttpConnection(asyncio.Protocol):
     def _answer(self, request: Request) -> None:
         request.peer = self._peer
         if self._secure or self._server.trust_proxy:
-            self._note_security(request)
+            request.secure = self._secure or came_over_tls(request.headers)
         if request.upgraded is not None:
             self._upgrade(request, request.upgraded)
             return
@@ -286,10 +282,6 @@ class HttpConnection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.pause_reading()
 
-    def _note_security(self, request: Request) -> None:
-        """Tell what came over TLS, to us or to a proxy that is trusted."""
-        request.secure = self._secure or came_over_tls(request.headers)
-
     def _respond(self, request: Request, response: Response) -> None:
         transport, server = self._transport, self._server
         self._answering = False
@@ -301,7 +293,7 @@ class HttpConnection(asyncio.Protocol):
             return
         keep_alive = request.keep_alive and not server.draining
         usual = response.status == 200 and not response.headers and keep_alive
-        if usual and not request.asks_to_keep:
+        if usual and request.version != "1.0":  # which would have to be told that it stays
             body = b"" if request.method == b"HEAD" else response.body
             answer = b"%b%d\r\n\r\n%b" % (server.ok_head, len(response.body), body)
             write_directly(transport, self._descriptor, answer)
@@ -342,26 +334,21 @@ class HttpConnection(asyncio.Protocol):
             return
         chunked = request.keep_alive
         self._transport.write(stream_head(response, self._server.date, chunked=chunked))
-        ended = self._stream_ended if chunked else self._last_stream_ended
-        self._stream = StreamAnswer(self._transport, stream, chunked=chunked, ended=ended)
+        self._stream = StreamAnswer(
+            self._transport, stream, chunked=chunked, ended=self._stream_ended
+        )
         self._answering = True
         request.body = b""  # others may keep the request as long as the stream goes on
         self._stream.begin()
 
-    def _stream_ended(self) -> None:
+    def _stream_ended(self, *, last: bool) -> None:
         self._stream = None
         self._answering = False
         self._since = self._server.deadlines.now
-        if self._server.draining and self._transport is not None:
+        if (last or self._server.draining) and self._transport is not None:
             self._finish(self._transport)
         else:
             self._proceed()
-
-    def _last_stream_ended(self) -> None:
-        self._stream = None
-        self._answering = False
-        if self._transport is not None:
-            self._finish(self._transport)
 
     def _upgrade(self, request: Request, rest: bytes) -> None:
         transport = self._transport
@@ -374,8 +361,7 @@ class HttpConnection(asyncio.Protocol):
             self._respond(request, refusal)
             return
         rest, self._unread = rest + self._unread, b""
-        self._host = ""  # which is counted on
-        self._release()
+        self._release(upgraded=True)
         transport.resume_reading()
         protocol = transport.get_protocol()
         if rest and isinstance(protocol, asyncio.Protocol):
@@ -407,10 +393,10 @@ class HttpConnection(asyncio.Protocol):
         else:
             transport.close()
 
-    def _release(self) -> None:
+    def _release(self, *, upgraded: bool = False) -> None:
         self._closed = True
         self._server.deadlines.discard(self)
-        self._server.leave(self, self._host)
+        self._server.leave(self, self._peer, upgraded=upgraded)
         if self._holds:
             self._server.unanswered.discard(self)
         self._transport = None

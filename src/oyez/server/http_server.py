@@ -86,21 +86,19 @@ class HttpServer:
         self.date = formatdate(unix_time, usegmt=True).encode()
         self.ok_head = usual_head(self.date)
 
-    def enter(self, connection: Connection, host: str, descriptor: int) -> bool:
+    def enter(self, connection: Connection, peer: Peer | None, descriptor: int) -> bool:
         """Let a connection in, if need be instead of one that has long been silent.
 
         The kernel gives out the lowest descriptor that is free: by its number one knows how many
         are open, whatever for.
-
-        Args:
-            host: where it comes from, empty if it comes from a proxy that speaks for many.
         """
+        host = self._counted(peer)
         if host and not self.addresses.enter(host):
             return False
         full, many = len(self.connections) >= self.most, descriptor >= self.files
         if full or many:
             rule = "limits.http_connections" if full else "limits.reserved_files"
-            self.reached.note(rule, self.most if full else self.files, peer=host)
+            self.reached.note(rule, self.most if full else self.files, peer=shown(peer))
             silent = self._longest_silent()
             if silent is None:
                 self.addresses.leave(host)
@@ -109,14 +107,14 @@ class HttpServer:
         self.connections[connection] = None
         return True
 
-    def leave(self, connection: Connection, host: str) -> None:
-        """A connection that may have been let in is gone.
+    def leave(self, connection: Connection, peer: Peer | None, *, upgraded: bool) -> None:
+        """A connection that may have been let in is gone, or a WebSocket that is counted on."""
+        if self.connections.pop(connection, self) is None and not upgraded:
+            self.addresses.leave(self._counted(peer))
 
-        Args:
-            host: empty if it is not gone, but a WebSocket that goes on being counted.
-        """
-        if self.connections.pop(connection, self) is None:
-            self.addresses.leave(host)
+    def _counted(self, peer: Peer | None) -> str:
+        """By which address a connection is counted; not by that of a proxy, as it is many's."""
+        return "" if peer is None or self.trust_proxy else peer[0]
 
     def _longest_silent(self) -> Connection | None:
         """Of the next few the one that has been silent longest; None if none of them is."""
@@ -130,11 +128,11 @@ class HttpServer:
                 found, since = each, silent
         return found
 
-    def burdened(self, limit: int, request: Request | None, peer: Peer | None) -> None:
-        """Note that all requests that are not answered yet take too much together.
+    def overburdened(self, limit: int, request: Request | None, peer: Peer | None) -> Response:
+        """Note that requests take too much together, and answer the one that has to go for it.
 
         Args:
-            request: which has to go for it, if its head is known.
+            request: it, if its head is known.
             peer: whose it is.
         """
         said, path = "", ""
@@ -142,6 +140,7 @@ class HttpServer:
             path = request.path.decode("latin-1")
             said = client_address(request.headers) if self.trust_proxy else ""
         self.reached.note("limits.unanswered_bytes", limit, peer=said or shown(peer), path=path)
+        return self.refuse(503, f"Requests that arrive take more than {limit} bytes together")
 
     def drain(self) -> None:
         """Close idle connections now and busy ones after their answer."""

@@ -1,11 +1,18 @@
 """An answer whose body is written piece by piece, in chunks where the connection outlives it."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Protocol
 
 from oyez.server.http_response import Stream
 
 __all__ = ["StreamAnswer"]
+
+
+class Ended(Protocol):
+    """Hears that a body is complete."""
+
+    def __call__(self, *, last: bool) -> None:
+        """Go on, or close."""
 
 
 class StreamAnswer:
@@ -13,7 +20,8 @@ class StreamAnswer:
 
     Args:
         chunked: HTTP/1.0 has no chunks: there the end of the body is the end of the connection.
-        ended: called when the body is complete, unless the client is gone before.
+        ended: called when the body is complete, unless the client is gone before, with whether
+            this was the last answer of the connection.
 
     Attributes:
         writable: whether more should be written now.
@@ -27,13 +35,13 @@ class StreamAnswer:
         stream: Stream,
         *,
         chunked: bool,
-        ended: Callable[[], None],
+        ended: Ended,
     ) -> None:
         self.writable = True
         self._transport = transport
         self._stream = stream
         self._chunked = chunked
-        self._ended: Callable[[], None] | None = ended
+        self._ended: Ended | None = ended
 
     def begin(self) -> None:
         """The head is written."""
@@ -62,4 +70,4 @@ class StreamAnswer:
         if ended is not None:
             if self._chunked:
                 self._transport.write(b"0\r\n\r\n")
-            ended()
+            ended(last=not self._chunked)

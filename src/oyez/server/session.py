@@ -345,6 +345,14 @@ class Session:
     def _refuse(self, refusal: Refusal) -> None:
         """Both messages of spec ``websocket-protocol.md`` 6.2."""
         self._services.counters.refusals += 1
+        if refusal.rule:
+            app = self._connection.app
+            self._services.reached.note(
+                f"apps.limits.{refusal.rule}",
+                getattr(app.limits, refusal.rule),
+                peer=self._peer,
+                app_id=app.id,
+            )
         text = str(refusal)
         self._send(messages.error(refusal.code, text))
         channel = refusal.channel
