@@ -114,18 +114,24 @@ class RunningServer:
 
 
 def launch(
-    *arguments: str, environment: dict[str, str] | None = None, executed: bool = False
+    *arguments: str,
+    environment: dict[str, str] | None = None,
+    executed: bool = False,
+    files: int | None = None,
 ) -> RunningServer:
     """Start ``oyez serve`` on free ports and wait until it listens.
 
     Args:
         executed: in a new interpreter, as people do; else in a fork of one, which is much quicker.
+        files: that it may open, if that is to be less than what we may; it is executed then.
     """
-    start = execute if executed else ForkedServer
-    process = start(
-        ("--port", "0", "--admin-port", "0", "--log-format", "json", *arguments),
-        {"OYEZ_LOG_LEVEL": "debug", **os.environ, **(environment or {})},
-    )
+    arguments = ("--port", "0", "--admin-port", "0", "--log-format", "json", *arguments)
+    variables = {"OYEZ_LOG_LEVEL": "debug", **os.environ, **(environment or {})}
+    process: Process
+    if executed or files:
+        process = execute(arguments, variables, files)
+    else:
+        process = ForkedServer(arguments, variables)
     server = RunningServer(process)
     server._reader = threading.Thread(target=server._read_log, daemon=True)
     server._reader.start()
@@ -167,11 +173,12 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., RunningServer]]:
         *arguments: str,
         environment: dict[str, str] | None = None,
         executed: bool = False,
+        files: int | None = None,
     ) -> RunningServer:
         file = tmp_path / f"oyez-{len(started)}.toml"
         file.write_text(config_toml)
         command = ("--config", str(file), *arguments)
-        started.append(launch(*command, environment=environment, executed=executed))
+        started.append(launch(*command, environment=environment, executed=executed, files=files))
         return started[-1]
 
     yield start

@@ -83,10 +83,17 @@ Process = ForkedServer | subprocess.Popen[str]
 """A server, forked or executed."""
 
 
-def execute(arguments: tuple[str, ...], environment: Mapping[str, str]) -> "subprocess.Popen[str]":
-    """Start ``oyez serve`` as people do, with a new interpreter."""
+def execute(
+    arguments: tuple[str, ...], environment: Mapping[str, str], files: int | None = None
+) -> "subprocess.Popen[str]":
+    """Start ``oyez serve`` as people do, with a new interpreter.
+
+    Args:
+        files: that it may open, if that is to be less than what we may.
+    """
+    limited = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh"] if files else []
     return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-m", "oyez", "serve", *arguments],
+        [*limited, sys.executable, "-X", "dev", "-m", "oyez", "serve", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,

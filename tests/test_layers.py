@@ -22,7 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {"", "cli", "protocol", "sdk"},
     "cli.checking": {"cli", "conformance"},
     "cli.configuration": {"cli", "server.config", "server.redaction"},
-    "cli.doctor": {"cli", "sdk", "server.config", "server.tls"},
+    "cli.doctor": {"cli", "sdk", "server.capacity", "server.config", "server.tls"},
     "cli.serving": {
         "",
         "cli",
@@ -42,10 +42,12 @@ ALLOWED: dict[str, set[str]] = {
     "testing.server": {"protocol", "sdk", "server.node", "testing"},
     "testing.settings": {"protocol", "server.config", "testing"},
     "testing.thread": {"server.config", "server.node", "testing"},
+    "server.addresses": {"server.reached"},
     "server.admin": {"protocol", "server.metrics"},
     "server.api": ENGINE
     | {
         "server.apps",
+        "server.cors",
         "server.http_reader",
         "server.http_response",
         "server.metering",
@@ -55,7 +57,9 @@ ALLOWED: dict[str, set[str]] = {
     "server.app_settings": PROTOCOL,
     "server.apps": PROTOCOL,
     "server.broadcast": {"server.ring"},
+    "server.capacity": {"server.config"},
     "server.config": {"protocol", "server.app_settings", "server.broadcast", "server.logs"},
+    "server.cors": {"server.http_reader", "server.http_response"},
     "server.deadlines": set(),
     "server.descriptors": set(),
     "server.eager": set(),
@@ -108,13 +112,27 @@ ALLOWED: dict[str, set[str]] = {
         "server.websocket",
     },
     "server.http": {
-        "server.deadlines",
         "server.descriptors",
         "server.eager",
         "server.forwarded",
         "server.http_reader",
         "server.http_response",
+        "server.http_server",
+        "server.http_stream",
     },
+    "server.http_server": {
+        "server.addresses",
+        "server.deadlines",
+        "server.forwarded",
+        "server.http_reader",
+        "server.http_response",
+        "server.reached",
+        "server.unanswered",
+    },
+    "server.http_stream": {"server.http_response"},
+    "server.listener": {"server.config", "server.http", "server.http_server"},
+    "server.reached": {"server.deadlines"},
+    "server.unanswered": set(),
     "server.http_reader": {"server.upgrade"},
     "server.http_response": {"server.http_reader"},
     "server.hub": {"protocol", "server.broadcast", "server.frames", "server.metering"},
@@ -128,6 +146,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.rate": {"server.deadlines"},
     "server.session": ENGINE
     | {
+        "server.addresses",
         "server.broadcast",
         "server.deadlines",
         "server.eager",
@@ -135,6 +154,7 @@ ALLOWED: dict[str, set[str]] = {
         "server.hub",
         "server.metrics",
         "server.occupancy",
+        "server.reached",
         "server.signin",
         "server.turns",
         "server.webhooks",
@@ -167,7 +187,7 @@ ALLOWED: dict[str, set[str]] = {
 
 # Third-party packages, with the only files that may import them; ARCHITECTURE.md says why each.
 LIBRARIES: dict[str, set[str]] = {
-    "aiofastnet": {"server.node"},
+    "aiofastnet": {"server.listener"},
     "aiohttp": {"sdk.aiohttp_transport"},
     "anyio": {"sdk.transport"},
     "httptools": {"server.http_reader"},
@@ -206,6 +226,7 @@ LIBRARIES: dict[str, set[str]] = {
         "server.logs",
         "server.node",
         "server.occupancy",
+        "server.reached",
         "server.session",
         "server.webhooks",
         "server.turns",

@@ -118,7 +118,8 @@ def test_too_few_open_files_are_a_problem_or_a_warning(tmp_path: Path) -> None:
     done = limited()
     assert done.returncode == 1
     found = report(done.stdout)["open files"]
-    assert found["found"] == "1000 allowed, but limits.connections is 5000"
+    assert "limits.connections (5000) and limits.http_connections (16) need" in found["found"]
+    assert "than the 750 files that this process may open for clients (1000, of" in found["found"]
     assert "LimitNOFILE=1048576" in found["fix"]
 
     (tmp_path / "oyez.toml").write_text(FREE)

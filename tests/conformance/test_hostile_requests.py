@@ -1,5 +1,8 @@
 """Requests made to hit what a library raises beyond its usual error; anybody can send them."""
 
+import json
+import time
+
 import pytest
 
 from tests.conformance.probes import (
@@ -51,6 +54,21 @@ def test_a_bad_request_behind_an_offered_upgrade_is_refused_like_any_other(
     expect_json_error(response, 400)
     assert response.json()["error"] == "Host header is missing"
     expect_end(connection)
+
+
+def test_what_a_request_writes_to_the_log_is_bounded(
+    connection: RawSocket, server: RunningServer
+) -> None:
+    lines = len(server.log)
+    auth = f"auth_key=app-key&auth_timestamp={int(time.time())}&auth_version=1.0"
+    target = f"/apps/1001/channels?{auth}&auth_signature={'0' * 64}&x={'%0A' * 5000}"
+    connection.send(request("GET", target, (("X-Pusher-Library", "y" * 500),)))
+    response = connection.read_response()
+    expect_json_error(response, 401)
+    assert response.json()["error"].startswith("Invalid signature: you should have sent")
+
+    server.wait_for_log("request refused", path="/apps/1001/channels", library="y" * 100)
+    assert len(json.dumps(server.log[lines:])) < 3_000
 
 
 def refused(connection: RawSocket, code: int) -> str:

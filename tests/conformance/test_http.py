@@ -50,6 +50,7 @@ TOLERATED = {
     "an empty line before the request": b"\r\n" + request("GET", "/up"),
     "compression offered": request("GET", "/up", (("Accept-Encoding", "gzip, br"),)),
     "a target in absolute form": request("GET", "http://127.0.0.1/up"),
+    "one with a query": request("GET", "http://127.0.0.1/up?x=http://h/nowhere"),
     "a body of a GET": request("GET", "/up", (("Content-Length", "2"),), b"{}"),
 }
 
@@ -68,6 +69,18 @@ def test_an_unknown_route_is_not_found_and_the_connection_stays(
     connection: RawSocket, method: str, target: str
 ) -> None:
     connection.send(request(method, target, (("Content-Length", "0"),)))
+    expect_json_error(connection.read_response(), *EXPECT_NOT_FOUND)
+    expect_up(connection)
+
+
+# RFC 9112 3.2.2: the path begins behind the authority, which ends with the first of these (RFC 3986
+# 3.2). A proxy that looks at the path sees none of the routes that are hidden in what follows.
+@pytest.mark.parametrize(
+    "target",
+    ["http://h?x=/up", "http://h?/up", "http://h?x=http://h/up", "http://h/?x=/up"],
+)
+def test_no_path_is_found_behind_a_question_mark(connection: RawSocket, target: str) -> None:
+    connection.send(request("GET", target))
     expect_json_error(connection.read_response(), *EXPECT_NOT_FOUND)
     expect_up(connection)
 

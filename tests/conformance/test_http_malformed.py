@@ -59,6 +59,12 @@ MALFORMED = {
     "length in hexadecimal": head(b"Content-Length: 0x5"),
     "list of lengths": head(b"Content-Length: 5, 6"),
     "empty length": head(b"Content-Length: "),
+    # RFC 9112 6.1: a proxy that speaks 1.0 has passed on a header that it did not understand.
+    "chunked in HTTP/1.0": b"POST /up HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "chunked in HTTP/1.0 that stays": (
+        b"POST /up HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ),
+    "other coding in HTTP/1.0": b"GET /up HTTP/1.0\r\nTransfer-Encoding: gzip\r\n\r\n",
     "length beyond 64 bits": head(b"Content-Length: 18446744073709551616"),
     # Chunks.
     "chunk size that is no number": head(b"Transfer-Encoding: chunked") + b"zz\r\n",

@@ -148,6 +148,21 @@ def test_limits_of_a_connection_name_themselves(
         assert client.receive("pusher:pong")
 
 
+def test_a_connection_has_only_so_many_subscriptions_without_any_setting(
+    start_server: StartServer,
+) -> None:
+    server = start_server(limits(messages_per_second=0))
+
+    with accepted(server) as client:
+        for number in range(2_001):
+            client.send("pusher:subscribe", {"channel": f"c{number}"})
+        error = client.receive("pusher:error")["data"]
+        assert error["message"] == "Connection has reached its limit of 2000 subscriptions"
+    line = server.wait_for_log("limit reached", app_id="1001", limit=2_000)
+    assert line["rule"] == "apps.limits.subscriptions_per_connection"
+    assert line["peer"].startswith("127.0.0.1:")
+
+
 def test_a_full_presence_channel_admits_who_is_there(start_server: StartServer) -> None:
     server = start_server(limits(presence_members=1))
 

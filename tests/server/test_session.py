@@ -11,12 +11,14 @@ from oyez.protocol.connection import Connection
 from oyez.protocol.events import Event
 from oyez.protocol.messages import Member, termination
 from oyez.protocol.signing import Token, channel_string, user_string
+from oyez.server.addresses import Addresses
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left, Occupancy, OutcomeUnknown
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.hub import Hub
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters
+from oyez.server.reached import Reached
 from oyez.server.session import Services, Session
 from oyez.server.turns import Turns
 from oyez.server.websocket import WebSocket, WebSocketLimits
@@ -96,7 +98,10 @@ class Client:
 @pytest.fixture
 async def services() -> Services:
     hub = Hub(Metering())
-    return Services(hub, SlowEngine(hub), Counters(), Deadlines(0))
+    deadlines, counters = Deadlines(0), Counters()
+    reached = Reached(deadlines, counters.reached)
+    addresses = Addresses(0, reached, public_only=False)
+    return Services(hub, SlowEngine(hub), counters, deadlines, addresses, reached)
 
 
 def engine_of(services: Services) -> SlowEngine:

@@ -137,7 +137,10 @@ class OverRequests:
             clock.deadlines, clock.readings, send_buffer=1_000_000, forget=clock.forget
         )
         limits = Limits(messages_per_second=per_second, inbound_websocket_message=LARGEST)
-        self.socket.start(listener, Guest(App(id="1", tokens=(), limits=limits), 7, "test"))
+        self.socket.start(
+            listener,
+            Guest(App(id="1", tokens=(), limits=limits), 7, "test", "1.2.3.4:5", "1.2.3.4"),
+        )
 
     def says(self, *texts: str) -> bool:
         self.socket.receive(list(texts))

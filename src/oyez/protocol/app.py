@@ -43,7 +43,8 @@ class Limits:
         activity_timeout: silence after which either side asks whether the other is there.
         pong_wait: silence after that question which ends the connection: 4201.
         connections_per_app: connections on this node, 0 for no limit; beyond it: 4004.
-        subscriptions_per_connection: channels of one connection, 0 for no limit; beyond it:
+        subscriptions_per_connection: channels of one connection, each of which takes up to 1 KB
+            of memory, 0 for no limit; beyond it:
             refused.
         messages_per_second: frames of one connection, or messages over an HTTP fallback, that
             are read per second, 0 for no limit; the rest is read later.
@@ -73,7 +74,7 @@ class Limits:
     activity_timeout: int = 120
     pong_wait: int = 30
     connections_per_app: int = 0
-    subscriptions_per_connection: int = 0
+    subscriptions_per_connection: int = 2_000
     messages_per_second: int = 1_000
 
 

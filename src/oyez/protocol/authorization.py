@@ -137,9 +137,9 @@ def read_user(user_data: str, limits: Limits) -> User:
     )
 
 
-def limit_reached(message: str, channel: str, status: int) -> Refusal:
+def limit_reached(message: str, channel: str, status: int, rule: str = "") -> Refusal:
     """A subscription beyond a limit."""
-    return Refusal(message, channel=channel, kind="LimitReached", status=status)
+    return Refusal(message, channel=channel, kind="LimitReached", status=status, rule=rule)
 
 
 def _compact_info(info: object) -> bytes:

@@ -152,7 +152,7 @@ class Connection:
         most = limits.subscriptions_per_connection
         if most and len(self.subscriptions) >= most:
             text = f"Connection has reached its limit of {most} subscriptions"
-            raise limit_reached(text, channel, 4100)
+            raise limit_reached(text, channel, 4100, "subscriptions_per_connection")
         kind = kind_of(channel)
         if not kind.private:
             return Join(channel, None)

@@ -141,6 +141,7 @@ class Refusal(ProtocolError):
             `pusher:subscription_error` that follows the `pusher:error`.
         kind: ``AuthError`` or ``LimitReached``.
         status: number shown to the client beside ``kind``.
+        rule: the limit of the app that operators should hear of; empty if it is not one of those.
     """
 
     def __init__(
@@ -151,8 +152,10 @@ class Refusal(ProtocolError):
         channel: str | None = None,
         kind: str = "AuthError",
         status: int = 401,
+        rule: str = "",
     ) -> None:
         super().__init__(message)
+        self.rule = rule
         self.code = code
         self.channel = channel
         self.kind = kind

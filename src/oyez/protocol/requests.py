@@ -22,7 +22,7 @@ from oyez.protocol.app import App
 from oyez.protocol.errors import BadRequest, Unauthorized
 from oyez.protocol.signing import body_digest
 
-__all__ = ["MOST_PARAMETERS", "Query", "SignedRequest", "key_of", "verify"]
+__all__ = ["MOST_PARAMETERS", "Query", "SignedRequest", "check_body", "key_of", "verify"]
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -82,13 +82,14 @@ class SignedRequest(msgspec.Struct, frozen=True):
     Attributes:
         path: path of the request line without the query, still percent-encoded.
         query: everything after the first question mark.
+        body: None while it has not arrived, although one will.
         prefix: a configured path prefix that stands before ``/apps/``; clients sign without it.
     """
 
     method: bytes
     path: bytes
     query: bytes
-    body: bytes
+    body: bytes | None
     prefix: bytes = b""
 
 
@@ -108,6 +109,8 @@ def key_of(query: bytes) -> str:
 
 def verify(app: App, request: SignedRequest, now: float) -> Query:
     """Check the signature in the documented order (spec ``http-api.md`` 2.3).
+
+    All but the body itself can be checked before it has arrived, as its digest is signed.
 
     Args:
         app: the app named in the path; only its own tokens count.
@@ -137,7 +140,7 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
     if version != b"1.0":
         raise Unauthorized("Version not supported" if version else "Version required")
     _check_timestamp(auth, now, app.limits.signature_age)
-    _check_body(auth, request.body)
+    _check_digest(auth.get(b"body_md5"), request.body)
     given = auth.get(b"auth_signature", b"").decode("utf-8", "replace")
     if quick:
         joined = _usual_order(parts, auth)
@@ -157,6 +160,16 @@ def verify(app: App, request: SignedRequest, now: float) -> Query:
         f'Invalid signature: you should have sent HmacSHA256Hex("{escaped}", your_secret_key), '
         f'but you sent "{given[:128]}"'
     )
+
+
+def check_body(query: Query, body: bytes) -> None:
+    """Check what `verify` could not see yet when it looked at the parameters.
+
+    Raises:
+        Unauthorized: it is not the body that was signed.
+    """
+    digests = query.values("body_md5")
+    _check_digest(digests[-1].encode() if digests else None, body)
 
 
 def _check_number(query: bytes) -> None:
@@ -204,13 +217,12 @@ def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(min(seconds, _LATEST), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _check_body(auth: dict[bytes, bytes], body: bytes) -> None:
+def _check_digest(digest: bytes | None, body: bytes | None) -> None:
     """An unsigned body could be replaced; an MD5 of the empty body is welcome but not needed."""
-    digest = auth.get(b"body_md5")
     if digest is None:
-        if body:
+        if body or body is None:
             raise Unauthorized("Missing parameter: body_md5")
-    elif digest.lower().decode("latin-1") != body_digest(body):
+    elif body is not None and digest.lower().decode("latin-1") != body_digest(body):
         raise Unauthorized("Invalid body_md5")
 
 

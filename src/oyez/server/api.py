@@ -5,8 +5,8 @@ parameters, execution. This is one of the two files where protocol errors become
 """
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -35,14 +35,15 @@ from oyez.protocol.events import (
     shown,
 )
 from oyez.protocol.messages import compact, termination
-from oyez.protocol.requests import Query, SignedRequest, key_of, verify
+from oyez.protocol.requests import Query, SignedRequest, check_body, key_of, verify
 from oyez.server.apps import Apps
+from oyez.server.cors import Cors
 from oyez.server.engine import Engine, EngineUnavailable, Occupancy, OutcomeUnknown
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
 from oyez.server.metering import Metering
 from oyez.server.metrics import Ready
-from oyez.server.routes import NOT_FOUND, Routes
+from oyez.server.routes import NOT_FOUND, Routes, Target
 
 __all__ = ["Api", "error_response"]
 
@@ -52,16 +53,6 @@ _EMPTY = Response(200, b"{}")
 _NO_CONTENT = Response(204)
 _ACCEPTED = Response(202)
 _HEALTHY = Response(200, b'{"health":"OK"}')
-_CORS = (
-    (b"Access-Control-Allow-Methods", b"GET, POST, OPTIONS"),
-    (
-        b"Access-Control-Allow-Headers",
-        b"Origin, Content-Type, X-Auth-Token, X-Requested-With, Accept, Authorization, "
-        b"X-CSRF-TOKEN, XSRF-TOKEN, X-Socket-Id",
-    ),
-    (b"Access-Control-Allow-Credentials", b"true"),
-)
-_ALLOWED = b"Access-Control-Allow-Origin"
 
 
 class Call(msgspec.Struct, frozen=True):
@@ -78,6 +69,16 @@ class Call(msgspec.Struct, frozen=True):
 
 
 Handler = Callable[[Call], Awaitable[Response]]
+
+
+class Outside(Protocol):
+    """Whoever takes requests that are not signed; see `oyez.server.fallback.Fallbacks`."""
+
+    def handle(self, request: Request) -> Response | Awaitable[Response] | None:
+        """Answer what is one of its own."""
+
+    def expects_body(self, request: Request) -> bool:
+        """Say whether a request is taken whose body is yet to come."""
 
 
 def error_response(status: int, message: str) -> Response:
@@ -101,10 +102,10 @@ class Api:
         engine: Engine,
         metering: Metering,
         node: Ready,
-        fallbacks: Callable[[Request], Response | Awaitable[Response] | None],
+        fallbacks: Outside,
         *,
         prefix: str = "",
-        cors_origins: Iterable[str] = (),
+        cors_origins: Sequence[str] = (),
     ) -> None:
         self._apps = apps
         self._engine = engine
@@ -112,7 +113,7 @@ class Api:
         self._node = node
         self._fallbacks = fallbacks
         self._prefix = prefix.encode()
-        self._origins = frozenset(origin.encode() for origin in cors_origins)
+        self._cors = Cors(cors_origins) if cors_origins else None
         self._routes = Routes(self._prefix, [app.id for app in apps])
         self._handlers: dict[bytes, Handler] = {
             b"events": self._publish,
@@ -138,7 +139,27 @@ class Api:
         except Exception:
             log.exception("bug in the HTTP API", path=request.path.decode("latin-1"))
             response = error_response(500, "Internal server error")
-        return self._with_cors(request, response) if self._origins else response
+        return self._cors.of(request, response) if self._cors else response
+
+    def judge(self, request: Request) -> Response | bool:
+        """Look at the head of a request whose long body has not arrived; never raises.
+
+        Returns the answer if it is refused whatever the body is, else whether a backend signed it.
+        """
+        try:
+            target = self._routes.find(request.path)
+            if target is not None:
+                request.verified = self._verify(request, target, None)
+            elif not self._fallbacks.expects_body(request):
+                raise NotFound(NOT_FOUND)
+        except RequestError as error:
+            response = self._refused(request, error)
+        except Exception:
+            log.exception("bug in the HTTP API", path=request.path.decode("latin-1"))
+            response = error_response(500, "Internal server error")
+        else:
+            return target is not None
+        return self._cors.of(request, response) if self._cors else response
 
     def _find(self, request: Request) -> Response | Awaitable[Response]:
         """The answer to a request, or what makes it once the call is verified."""
@@ -147,22 +168,30 @@ class Api:
         target = self._routes.find(request.path)
         if target is None:
             return self._outside(request)
-        call, method, app_id, name = target
+        body = request.body
+        if isinstance(request.verified, Call):
+            call = msgspec.structs.replace(request.verified, body=body)
+            check_body(call.query, body)
+        else:
+            call = self._verify(request, target, body)
+        most = call.app.limits.http_request_body
+        if len(body) > most:
+            raise PayloadTooLarge(f"Request body too large ({len(body)} > {most} bytes)")
+        return self._handlers[target.call](call)
+
+    def _verify(self, request: Request, target: Target, body: bytes | None) -> Call:
+        """Find out who has signed a request; its body is None as long as it has not arrived."""
+        _, method, app_id, name = target
         if request.method != method and not (method == b"GET" and request.method == b"HEAD"):
             raise MethodNotAllowed(method.decode())
         app = self._find_app(app_id, request.query)
-        signed = SignedRequest(
-            request.method, request.path, request.query, request.body, self._prefix
-        )
+        signed = SignedRequest(request.method, request.path, request.query, body, self._prefix)
         query = verify(app, signed, time.time())
         if not app.enabled:
             raise Forbidden("App disabled")
         if app.force_tls and not request.secure:
             raise Forbidden("App only accepts requests over TLS, use https://")
-        most = app.limits.http_request_body
-        if len(request.body) > most:
-            raise PayloadTooLarge(f"Request body too large ({len(request.body)} > {most} bytes)")
-        return self._handlers[call](Call(app, query, request.body, name))
+        return Call(app, query, body or b"", name)
 
     def _find_app(self, app_id: str | None, query: bytes) -> App:
         if app_id is None:
@@ -179,7 +208,7 @@ class Api:
         """What is not signed: fallback transports, preflights, health."""
         path = self._routes.bare(request.path)
         if path.startswith((b"/app/", b"/pusher/")):
-            response = self._fallbacks(request)
+            response = self._fallbacks.handle(request)
             if response is not None:
                 return response
         if request.method == b"OPTIONS":
@@ -332,16 +361,6 @@ class Api:
         )
         body = compact({"error": str(error), "code": error.status})
         return Response(error.status, body, headers=headers)
-
-    def _with_cors(self, request: Request, response: Response) -> Response:
-        """Tell browsers who may read an answer, and caches that this differs (RFC 9110 12.5.5)."""
-        if any(name == _ALLOWED for name, _ in response.headers):
-            return response  # of a fallback transport, which anybody may read
-        headers = (*response.headers, (b"Vary", b"Origin"))
-        origin = request.headers.get(b"origin")
-        if origin is not None and (origin in self._origins or b"*" in self._origins):
-            headers = (*headers, (_ALLOWED, origin), *_CORS)
-        return replace(response, headers=headers)
 
 
 def _unavailable(request: Request, error: EngineUnavailable) -> RequestError:

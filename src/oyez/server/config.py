@@ -81,8 +81,42 @@ Seconds = Annotated[int, Field(ge=1)]
 class NodeLimitSettings(StrictModel):
     """What one node spends on its connections, whichever app they belong to."""
 
-    connections: Count = Field(
-        default=0, description="WebSockets of this node, 0 for no limit; beyond it: 4100."
+    connections: Count | None = Field(
+        default=None,
+        description=(
+            "WebSockets and sessions over HTTP of this node, 0 for no limit; beyond it: 4100. "
+            "Default: what open files and memory allow."
+        ),
+    )
+    http_connections: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description=(
+            "Connections that are no WebSockets, TLS handshakes included; beyond it one that has "
+            "long been silent is dropped. Default: a quarter of what open files and memory allow."
+        ),
+    )
+    connections_per_address: Count | None = Field(
+        default=None,
+        description=(
+            "Connections of any kind from one address (IPv6: from one /64), 0 for no limit; beyond "
+            "it: dropped, or 4100 with `trust_proxy`, where addresses are those of the "
+            "`X-Forwarded-For`. Default: half of all, and none for addresses of private networks."
+        ),
+    )
+    reserved_files: Count | None = Field(
+        default=None,
+        description=(
+            "Open files that clients never get, for operators, webhooks, store and broker. "
+            "Default: a quarter of all, at most 256."
+        ),
+    )
+    unanswered_bytes: Bytes | None = Field(
+        default=None,
+        description=(
+            "Bytes of requests that are not answered yet, of all connections together; beyond it "
+            "the oldest is refused with 503, of those that no backend has signed if there are any. "
+            "Default: a sixteenth of the memory, 16 MiB to 256 MiB, and 4 of the largest bodies."
+        ),
     )
     send_buffer: Bytes = Field(
         default=1_048_576, description="Bytes waiting to be sent to one client; beyond it: 4100."

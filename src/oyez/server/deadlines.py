@@ -45,7 +45,8 @@ class Deadlines:
 
     def set(self, item: Expiring, when: float) -> None:
         """Ask ``item`` at ``when`` or up to a second later, instead of at any earlier choice."""
-        self.discard(item)
+        if item.bucket:
+            self.discard(item)
         item.bucket = max(int(when) + 1, self._done + 1)
         self._buckets.setdefault(item.bucket, set()).add(item)
 

@@ -87,6 +87,16 @@ class Fallbacks:
             return _passed_on(siblings, request, name)
         return Response(200, headers=_STREAM, stream=siblings.stream_of(request, name))
 
+    def expects_body(self, request: Request) -> bool:
+        """Say whether there is a session, here or at a sibling, that takes what a request sends."""
+        found = self._match(request)
+        if found is None or found[3] != "xhr_send":
+            return False
+        if self._siblings is not None and not self._siblings.is_here(found[2]):
+            return True
+        socket = self._sockets.get(_address(found, request))
+        return socket is not None and not socket.over()
+
     def answer(self, request: Request) -> Response:
         """Answer a request that a sibling has passed on."""
         found = self._match(request)
@@ -96,12 +106,12 @@ class Fallbacks:
         return _PATH.fullmatch(request.path.decode("latin-1").removeprefix(self._prefix))
 
     def _answer(self, request: Request, found: re.Match[str]) -> Response:
-        app_path, name, kind = found.groups()
+        kind = found[3]
         if request.method == b"OPTIONS":
             return Response(204, headers=_PREFLIGHT)
         if request.method != b"POST":
             return _error(405, "405 METHOD NOT ALLOWED")
-        address = (app_path, name, request.headers.get(b"origin", b""), request.secure)
+        address = _address(found, request)
         if kind == "xhr_send":
             return self._send(address, request.body)
         return self._receive(address, request, polling=kind == "xhr")
@@ -140,7 +150,7 @@ class Fallbacks:
             socket.close(refusal.code, refusal.reason)
             return socket
         self._sockets[address] = socket
-        session = gate.session(guest, socket, gate.client_of(request) or "http")
+        session = gate.session(guest, socket)
         socket.start(session, guest)
         socket.send(session.open())
         return socket
@@ -149,6 +159,10 @@ class Fallbacks:
         """The session is over and the client has been told, or is gone."""
         if self._sockets.get(address) is socket:
             del self._sockets[address]
+
+
+def _address(found: re.Match[str], request: Request) -> _Address:
+    return found[1], found[2], request.headers.get(b"origin", b""), request.secure
 
 
 async def _passed_on(siblings: Siblings, request: Request, session: str) -> Response:

@@ -7,7 +7,9 @@ anybody's invention. Repeated headers are one list (RFC 9110 5.3), and the reade
 from collections.abc import Mapping
 from ipaddress import ip_address
 
-__all__ = ["came_over_tls", "client_address"]
+__all__ = ["Peer", "came_over_tls", "client_address", "shown"]
+
+Peer = tuple[str, int]
 
 _SECURE = (b"https", b"wss")  # Traefik says the latter of WebSockets, and ws without TLS
 
@@ -34,6 +36,11 @@ def client_address(headers: Mapping[bytes, bytes]) -> str:
     except ValueError:
         return ""
     return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def shown(peer: Peer | None) -> str:
+    """Return the other end of a connection for the log."""
+    return f"{peer[0]}:{peer[1]}" if peer else "unknown"
 
 
 def _last(value: bytes) -> bytes:

@@ -19,7 +19,7 @@ from oyez.protocol.handshake import Hello, read_hello, subprotocol
 from oyez.protocol.origins import is_allowed
 from oyez.server.apps import Apps
 from oyez.server.deadlines import Deadlines
-from oyez.server.forwarded import client_address
+from oyez.server.forwarded import client_address, shown
 from oyez.server.frames import text_frame
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response
@@ -53,11 +53,17 @@ class Dismissed:
 
 
 class Guest(msgspec.Struct, frozen=True):
-    """A client that is let in: its app, protocol version, and name for the log."""
+    """A client that is let in: its app, protocol version, name and address for the log.
+
+    Attributes:
+        host: by which it is counted in `Addresses`.
+    """
 
     app: App
     version: int
     client: str
+    peer: str
+    host: str
 
 
 class Gate:
@@ -65,9 +71,9 @@ class Gate:
 
     Args:
         prefix: path before ``/app/`` to strip, as pusher-js sends with ``wsPath``.
-        max_connections: WebSockets of this node; 0 means no limit.
+        max_connections: WebSockets and sessions over HTTP of this node; 0 means no limit.
         send_buffer: most bytes waiting to be sent to one client.
-        trust_proxy: whether ``X-Forwarded-For`` says whose connection it is, for the log.
+        trust_proxy: whether ``X-Forwarded-For`` says whose connection it is.
     """
 
     def __init__(
@@ -99,15 +105,17 @@ class Gate:
             return _no_handshake(refused.status, str(refused))
         path = request.path.decode("latin-1").removeprefix(self._prefix)
         try:
-            guest = self.admit(request, path)
+            guest = self.admit(request, path, counted=not self._trust_proxy)
         except ConnectionClosed as refusal:
+            if request.peer is not None and not self._trust_proxy:
+                self._services.addresses.leave(request.peer[0])
             websocket = self._websocket(transport, _REFUSED)
             websocket.start(Dismissed())
             transport.write(head)
             websocket.close(refusal.code, refusal.reason)
             return None
         websocket = self._websocket(transport, self._limits[guest.app.id])
-        session = self.session(guest, websocket, self.client_of(request) or _peer(transport))
+        session = self.session(guest, websocket)
         websocket.start(session)
         websocket.send(head + session.open())
         return None
@@ -119,35 +127,51 @@ class Gate:
             return None
         return _no_handshake(426, missing(request.version, request.headers))
 
-    def client_of(self, request: Request) -> str:
-        """Return the client's address as a trusted proxy has seen it; empty if none says."""
-        return client_address(request.headers) if self._trust_proxy else ""
-
-    def admit(self, request: Request, path: str) -> Guest:
+    def admit(self, request: Request, path: str, *, counted: bool = False) -> Guest:
         """Let a client in whose connection was asked for at ``path``, below any prefix.
+
+        Args:
+            counted: whether its address has one for this client already, as the WebSocket takes
+                the place of the HTTP connection.
 
         Raises:
             ConnectionClosed: why it is not let in.
         """
+        if self._trust_proxy:
+            host = client_address(request.headers)
+            peer = host or shown(request.peer)
+        else:
+            host, peer = request.peer[0] if request.peer else "", shown(request.peer)
+        services = self._services
         try:
             hello = read_hello(path, request.query.decode("latin-1"))
-            app, version = self._check(hello, request)
+            app, version = self._check(hello, request, peer)
+            if not counted and not services.addresses.enter(host, app.id):
+                raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
         except ConnectionClosed as refusal:
-            self._services.counters.ended(refusal.code, by_us=True)
-            log.info("connection refused", code=refusal.code.value, reason=refusal.reason)
+            services.counters.ended(refusal.code, by_us=True)
+            code = refusal.code.value
+            log.info("connection refused", code=code, reason=refusal.reason, peer=peer)
             raise
-        return Guest(app, version, sys.intern(hello.client))
+        return Guest(app, version, sys.intern(hello.client), peer, sys.intern(host))
 
-    def session(self, guest: Guest, socket: ClientSocket, peer: str) -> Session:
+    def session(self, guest: Guest, socket: ClientSocket) -> Session:
         """The session of a client that was let in, on its socket; not open yet."""
         connection = Connection(guest.app, _new_socket_id(), guest.version)
-        return Session(self._services, connection, socket, client=guest.client, peer=peer)
+        return Session(
+            self._services,
+            connection,
+            socket,
+            client=guest.client,
+            peer=guest.peer,
+            host=guest.host,
+        )
 
     def _websocket(self, transport: asyncio.Transport, limits: WebSocketLimits) -> WebSocket:
         services = self._services
         return WebSocket(transport, limits, self._deadlines, services.partings, services.readings)
 
-    def _check(self, hello: Hello, request: Request) -> tuple[App, int]:
+    def _check(self, hello: Hello, request: Request, peer: str) -> tuple[App, int]:
         """The checks that need the apps, in the order of spec ``websocket-protocol.md`` 1."""
         app = self._apps.by_key(hello.key)
         version = hello.version
@@ -171,14 +195,16 @@ class Gate:
         origin = request.headers.get(b"origin", b"").decode("latin-1")
         if app.allowed_origins and origin and not is_allowed(origin, app.allowed_origins):
             raise ConnectionClosed(CloseCode.UNAUTHORIZED, "Origin not allowed")
-        hub = self._services.hub
-        connected = len(hub.sockets.get(app.id, ()))
-        full = 0 < app.limits.connections_per_app <= connected
+        hub, reached = self._services.hub, self._services.reached
+        connected, most = len(hub.sockets.get(app.id, ())), app.limits.connections_per_app
+        if full := 0 < most <= connected:
+            reached.note("apps.limits.connections_per_app", most, peer=peer, app_id=app.id)
         if full or hub.metering.over_quota(app):
             raise ConnectionClosed(CloseCode.OVER_QUOTA, "Account over quota")
         if self.draining:
             raise ConnectionClosed(CloseCode.RECONNECT, "Server is shutting down")
         if 0 < self._max_connections <= len(hub):
+            reached.note("limits.connections", self._max_connections, peer=peer, app_id=app.id)
             raise ConnectionClosed(CloseCode.OVER_CAPACITY, "Over capacity")
         return app, version
 
@@ -203,8 +229,3 @@ def _new_socket_id() -> str:
     """Unique and not to be guessed: 96 random bits in two parts below 2^53 (spec 1)."""
     bits = secrets.randbits(96)
     return f"{bits >> 48}.{bits & 0xFFFFFFFFFFFF}"
-
-
-def _peer(transport: asyncio.Transport) -> str:
-    address = transport.get_extra_info("peername")
-    return f"{address[0]}:{address[1]}" if address else "unknown"

@@ -4,6 +4,7 @@ llhttp (through httptools) parses; this file bounds it. Whatever is counted is c
 kept, so that no request costs more memory than its limit and one packet.
 """
 
+import re
 from dataclasses import dataclass
 from enum import Enum, auto
 
@@ -15,6 +16,8 @@ __all__ = ["HttpLimits", "HttpRefused", "Phase", "Request", "RequestReader"]
 
 _VERSIONS = ("1.1", "1.0")
 _HOP_BY_HOP = frozenset({b"connection", b"upgrade", b"http2-settings"})
+_END_OF_AUTHORITY = re.compile(rb"[/?]")  # RFC 3986 3.2; the parser lets no # through
+_HEADER = 128  # bytes that a header takes in a dictionary, beside its own
 _CHUNK_OVERHEAD = 8  # bytes on the wire for each byte of a body sent in the smallest chunks
 
 
@@ -68,7 +71,9 @@ class Request:
         path: still percent-encoded, without the query.
         query: what follows the first question mark.
         headers: names in lower case; repeated ones are joined with commas.
+        peer: address and port of the other end of the connection, which may be a proxy.
         secure: whether it came over TLS, to us or to a proxy that is trusted.
+        verified: what was found by its head before its body was there, for whoever looked at it.
         upgraded: what followed a request for a WebSocket in the same packet; else None.
         keep_alive: whether the client expects the connection to stay open.
         version: of HTTP, ``1.0`` or ``1.1``.
@@ -80,9 +85,11 @@ class Request:
         "keep_alive",
         "method",
         "path",
+        "peer",
         "query",
         "secure",
         "upgraded",
+        "verified",
         "version",
     )
 
@@ -96,14 +103,16 @@ class Request:
         version: str = "1.1",
     ) -> None:
         self.method = method
-        if target[:1] != b"/" and b"://" in target:  # absolute form (RFC 9112 3.2.2)
-            target = b"/" + target.partition(b"://")[2].partition(b"/")[2]
+        if target[:1] != b"/" and b"://" in target:
+            target = _origin_form(target)
         self.path, _, self.query = target.partition(b"?")
         self.headers = headers
         self.keep_alive = keep_alive
         self.version = version
         self.body = b""
         self.secure = False
+        self.verified: object = None
+        self.peer: tuple[str, int] | None = None
         self.upgraded: bytes | None = None
 
     @property
@@ -112,16 +121,28 @@ class Request:
         return self.version == "1.0" and self.keep_alive
 
 
+def _origin_form(target: bytes) -> bytes:
+    """The path and query of a target in absolute form (RFC 9112 3.2.2)."""
+    rest = target.partition(b"://")[2]
+    end = _END_OF_AUTHORITY.search(rest)
+    path = rest[end.start() :] if end else b""
+    return path if path[:1] == b"/" else b"/" + path
+
+
 class RequestReader:
     """Takes bytes as they arrive.
 
     Attributes:
         phase: where the reader is now.
         complete: whole requests not taken by the owner yet, oldest first.
+        known: what the owner has found of the request whose body is read, None while it has not
+            looked: whether it is signed by a backend.
     """
 
     __slots__ = (
         "_body",
+        "_declared",
+        "_head_kept",
         "_head_limit",
         "_headers",
         "_limits",
@@ -132,11 +153,13 @@ class RequestReader:
         "_target",
         "_wire_size",
         "complete",
+        "known",
         "phase",
     )
 
     def __init__(self, limits: HttpLimits) -> None:
         self.phase = _NEW
+        self.known: bool | None = None
         self.complete: list[Request] = []
         self._limits = limits
         self._head_limit = limits.head
@@ -144,10 +167,34 @@ class RequestReader:
         self._target = b""
         self._headers: dict[bytes, bytes] = {}
         self._request: Request | None = None
-        self._body: list[bytes] = []
+        self._body: bytes | bytearray = b""
+        self._declared = 0  # length of the body, 0 where it is not told
+        self._head_kept = 0  # bytes that the head of `_request` takes here, 0 until it is asked
         self._size = 0  # of the head, then of the body, as far as it is parsed
         self._wire_size = 0  # of the head, then of the body, as it arrived in earlier packets
         self._packet = 0
+
+    @property
+    def unfinished(self) -> Request | None:
+        """The request whose head is complete and whose body is not."""
+        return self._request
+
+    @property
+    def expected(self) -> int:
+        """Bytes of that body: as many as were announced or have come, whichever is more."""
+        return max(self._declared, self._size)
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory, about, that are taken by a request that is not complete."""
+        if self.phase is _HEAD:
+            return self._wire_size + len(self._headers) * _HEADER
+        if self._request is None:
+            return 0
+        if not self._head_kept:  # counted once, however many packets the body comes in
+            sizes = [len(name) + len(value) + _HEADER for name, value in self._headers.items()]
+            self._head_kept = len(self._target) + sum(sizes)
+        return self._head_kept + len(self._body)
 
     @property
     def awaits_continue(self) -> bool:
@@ -203,17 +250,22 @@ class RequestReader:
     def close(self) -> None:
         """Nothing more is read: lets go of the parser, which refers back to this reader."""
         self._parser = _NO_PARSER
+        self._wire_size = 0
+        self._forget()
+
+    def _forget(self) -> None:
+        """Keep nothing of what has arrived."""
+        self._request = None
+        self._target = self._body = b""
+        self._headers = {}
 
     # What the parser calls.
 
     def on_message_begin(self) -> None:
         """The first byte of a request."""
         self.phase = _HEAD
-        self._target = b""
-        self._headers = {}
-        self._request = None
-        self._body = []
-        self._size = self._wire_size = 0
+        self._size = self._wire_size = self._declared = 0
+        self.known = None
 
     def on_url(self, url: bytes) -> None:
         """The request target, or a part of it."""
@@ -248,14 +300,18 @@ class RequestReader:
         if version == "1.1" and b"host" not in headers:
             raise HttpRefused(400, "Host header is missing")  # RFC 9112 3.2
         coding = headers.get(b"transfer-encoding")
-        if coding is not None and coding.lower() != b"chunked":
-            raise HttpRefused(501, "The only supported transfer coding is chunked")
+        if coding is not None:
+            if version == "1.0":  # whoever passed it on did not understand it (RFC 9112 6.1)
+                raise HttpRefused(400, "HTTP/1.0 has no transfer codings")
+            if coding.lower() != b"chunked":
+                raise HttpRefused(501, "The only supported transfer coding is chunked")
         length = headers.get(b"content-length")
         if length is not None and length != b"0":
             self._check_length(length.lstrip(b"0") or b"0")
         method = parser.get_method()
         if method == b"CONNECT":
             raise HttpRefused(405, "405 METHOD NOT ALLOWED")
+        self._head_kept = 0
         self._request = Request(
             method,
             self._target,
@@ -275,13 +331,19 @@ class RequestReader:
         """Bound a declared length; ``int`` takes no more than 4,300 digits, even zeros."""
         if len(digits) > len(str(self._limits.body)) or int(digits) > self._limits.body:
             raise HttpRefused(413, self._body_too_large(digits.decode("latin-1")))
+        self._declared = int(digits)
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
         self._size += len(body)
         if self._size > self._limits.body:
             raise HttpRefused(413, self._body_too_large(self._size))
-        self._body.append(body)
+        if not self._body:
+            self._body = body
+        else:  # in one piece: what comes byte by byte would take forty times its size
+            if isinstance(self._body, bytes):
+                self._body = bytearray(self._body)
+            self._body += body
 
     def on_message_complete(self) -> None:
         """A whole request."""
@@ -289,9 +351,12 @@ class RequestReader:
         if request is None or self._parser.should_upgrade():
             return  # feed_data raises HttpParserUpgrade next
         if self._body:
-            request.body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
+            request.body = bytes(self._body)
         self.phase = _BETWEEN
         self.complete.append(request)
+        self._request = None  # and nothing else of it: it is somebody else's now
+        self._target = self._body = b""
+        self._headers = {}
 
     def _upgrade(self, rest: bytes) -> bytes | None:
         """The parser has stopped at a request that asks for another protocol."""
@@ -302,6 +367,7 @@ class RequestReader:
             request.upgraded = rest
             self.phase = _BETWEEN
             self.complete.append(request)
+            self._forget()
             return None
         # Any other upgrade may be ignored (RFC 9110 7.8), but the parser has not read the body:
         # read the request again as if nothing had been offered. Java's client sends such ones.
@@ -312,9 +378,13 @@ class RequestReader:
         if not request.keep_alive or b"close" in request.headers.get(b"connection", b"").lower():
             lines.append(b"Connection: close")
         self._parser = httptools.HttpRequestParser(self)
+        already = len(self.complete)
+        self._forget()
         self._parse(b"\r\n".join(lines) + b"\r\n\r\n")
-        if self._request is not None:  # the same again, now without what was not to be parsed
-            self._request.headers = request.headers
+        # The same again, now without what was not to be parsed.
+        again = self._request if len(self.complete) == already else self.complete[-1]
+        if again is not None:
+            again.headers = request.headers
         return rest
 
     def _head_too_large(self) -> str:

@@ -11,6 +11,7 @@ __all__ = ["LogFormat", "configure"]
 
 LogFormat = Literal["auto", "console", "json"]
 
+_MOST_CHARACTERS = 1_000  # of one value: much of what is logged was sent by anybody
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -27,6 +28,7 @@ def configure(log_format: LogFormat, level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=not console),
+        _shortened,
     ]
     renderers: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer()]
@@ -47,6 +49,14 @@ def configure(log_format: LogFormat, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+
+
+def _shortened(_: object, __: str, line: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    """Bound what one line may take, but for the traceback, which is made later."""
+    for name, value in line.items():
+        if isinstance(value, str) and len(value) > _MOST_CHARACTERS:
+            line[name] = f"{value[:_MOST_CHARACTERS]}… ({len(value)} characters)"
+    return line
 
 
 def _json(value: Any, **_: object) -> str:

@@ -40,12 +40,14 @@ class Counters:
         closed: WebSocket connections ended, by close code; what only clients say is 0, also where
             they say one of ours.
         refusals: requests of clients that were refused.
+        reached: limits that were reached, by the name of their setting.
     """
 
     requests: Counter[int] = field(default_factory=Counter)
     opened: int = 0
     closed: Counter[int] = field(default_factory=Counter)
     refusals: int = 0
+    reached: Counter[str] = field(default_factory=Counter)
 
     def ended(self, code: int, *, by_us: bool) -> None:
         """Count the end of a WebSocket."""
@@ -197,6 +199,12 @@ class Metrics(Collector):
         for code, count in sorted(counters.closed.items()):
             closed.add_metric([str(code) if code else "other"], count)
         yield closed
+        reached = CounterMetricFamily(
+            "oyez_limits_reached", "What was one too many or too much", labels=["rule"]
+        )
+        for rule, count in sorted(counters.reached.items()):
+            reached.add_metric([rule], count)
+        yield reached
         for name, text, value in (
             ("oyez_connections_opened", "Accepted WebSocket connections", counters.opened),
             ("oyez_client_refusals", "Requests of clients that were refused", counters.refusals),

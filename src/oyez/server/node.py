@@ -4,9 +4,7 @@ import asyncio
 import contextlib
 import gc
 import random
-import resource
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
@@ -16,25 +14,30 @@ from starlette.routing import BaseRoute
 
 from oyez.protocol.errors import CloseCode
 from oyez.protocol.messages import Member
+from oyez.server.addresses import Addresses
 from oyez.server.admin import AdminServer, admin_app
 from oyez.server.api import Api, error_response
 from oyez.server.apps import Apps
 from oyez.server.broadcast import broadcasting, write_to_each
+from oyez.server.capacity import capacity_of, open_files, usable_memory
 from oyez.server.config import SAMPLE_SECRET, Settings, is_nats
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import EngineUnavailable, Joined, Left
 from oyez.server.engine.memory import MemoryEngine
 from oyez.server.fallback import Fallbacks
 from oyez.server.gate import Gate
-from oyez.server.http import HttpConnection, HttpServer
 from oyez.server.http_reader import HttpLimits
+from oyez.server.http_server import HttpServer
 from oyez.server.hub import Hub, Socket
+from oyez.server.listener import listen, securing
 from oyez.server.metering import Metering
 from oyez.server.metrics import Counters, Metrics
+from oyez.server.reached import Reached
 from oyez.server.redaction import shown_url
 from oyez.server.session import Services
 from oyez.server.siblings import Siblings
 from oyez.server.tls import load_tls, renew_tls
+from oyez.server.unanswered import Unanswered
 from oyez.server.welcome import welcome_pages
 
 if TYPE_CHECKING:
@@ -63,6 +66,7 @@ class Node:
     """
 
     def __init__(self, settings: Settings, siblings: Siblings | None = None) -> None:
+        memory = usable_memory() // (siblings.count if siblings is not None else 1)
         self.settings = settings
         self._siblings = siblings
         self._serving = False
@@ -74,10 +78,21 @@ class Node:
         self.counters = Counters()
         self.engine = self._build_engine()
         self._deadlines = Deadlines(time.monotonic())
+        self.capacity = capacity_of(settings, files=open_files(), memory=memory)
+        self._reached = Reached(self._deadlines, self.counters.reached)
+        self._addresses = Addresses(
+            self.capacity.per_address, self._reached, public_only=self.capacity.public_only
+        )
         self.webhooks = self._build_webhooks()
         self.metrics = Metrics(self.apps, self.hub, self.counters, self, self.engine, self.webhooks)
         self._services = Services(
-            self.hub, self.engine, self.counters, self._deadlines, self.webhooks
+            self.hub,
+            self.engine,
+            self.counters,
+            self._deadlines,
+            self._addresses,
+            self._reached,
+            self.webhooks,
         )
         self._tls = load_tls(settings) if settings.secure else None
         self._gate = self._build_gate()
@@ -152,7 +167,7 @@ class Node:
             self._services,
             self._deadlines,
             prefix=settings.path_prefix,
-            max_connections=settings.limits.connections,
+            max_connections=self.capacity.connections,
             send_buffer=settings.limits.send_buffer,
             trust_proxy=settings.trust_proxy,
         )
@@ -164,13 +179,14 @@ class Node:
             self.engine,
             self.metering,
             self,
-            self._fallbacks.handle,
+            self._fallbacks,
             prefix=settings.path_prefix,
             cors_origins=settings.cors_origins,
         )
         server = HttpServer(
             handle=api.handle,
             upgrade=self._gate.upgrade,
+            judge=api.judge,
             refuse=error_response,
             answers=self.counters.requests,
             limits=HttpLimits(
@@ -181,6 +197,11 @@ class Node:
                 idle_seconds=limits.idle_seconds,
             ),
             deadlines=self._deadlines,
+            most=self.capacity.http_connections,
+            files=self.capacity.files,
+            unanswered=Unanswered(self.capacity.unanswered_bytes),
+            addresses=self._addresses,
+            reached=self._reached,
             trust_proxy=settings.trust_proxy,
         )
         server.tick(time.time())
@@ -199,7 +220,10 @@ class Node:
                 stack.push_async_callback(_end, asyncio.create_task(work))
             if self._siblings is not None:
                 await stack.enter_async_context(self._siblings.listening(self._fallbacks.answer))
-            listener = await self._listen()
+            if self._tls is not None:
+                self._http.secure = securing(self.settings, self._tls)
+            listener = await listen(self.settings, self._http, shared=self._siblings is not None)
+            self.port = listener.sockets[0].getsockname()[1]
             stack.callback(listener.close)
             names = (self.settings.admin_host, *self.settings.admin_names)
             admin = AdminServer(admin_app(self.metrics, self, self._pages(), names))
@@ -236,30 +260,6 @@ class Node:
                 pages += welcome_pages(app, self.engine, self.settings, self.port)
                 break
         return pages
-
-    async def _listen(self) -> asyncio.Server:
-        settings = self.settings
-        listening = socket.create_server(
-            (settings.host, settings.port),
-            family=socket.AF_INET6 if ":" in settings.host else socket.AF_INET,
-            backlog=settings.backlog,
-            reuse_port=self._siblings is not None,
-        )
-        self.port = listening.getsockname()[1]
-        loop = asyncio.get_running_loop()
-        if settings.transport == "aiofastnet":
-            import aiofastnet
-
-            server: asyncio.Server = await aiofastnet.create_server(
-                loop, self._connection, sock=listening, backlog=settings.backlog, ssl=self._tls
-            )
-            return server
-        return await loop.create_server(
-            self._connection, sock=listening, backlog=settings.backlog, ssl=self._tls
-        )
-
-    def _connection(self) -> HttpConnection:
-        return HttpConnection(self._http)
 
     async def _tick(self) -> None:
         """Do once a second what is due, and renew the Date header."""
@@ -368,7 +368,9 @@ async def serve(node: Node, *, started: Callable[[], None]) -> None:
                 transport=node.settings.transport,
                 broadcast="write" if node.hub.broadcast is write_to_each else "io_uring",
                 tls=node.settings.secure,
-                file_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+                file_limit=open_files(),
+                most_connections=node.capacity.connections,
+                most_http_connections=node.capacity.http_connections,
             )
             started()
             _settle_memory()

@@ -19,6 +19,7 @@ from oyez.protocol.connection import Action, Connection, Join, Leave, Publish, R
 from oyez.protocol.errors import CloseCode, Refusal
 from oyez.protocol.events import Event
 from oyez.server import eager
+from oyez.server.addresses import Addresses
 from oyez.server.broadcast import Writer
 from oyez.server.deadlines import Deadlines
 from oyez.server.engine import ChannelFull, Engine, EngineUnavailable, Joined, OutcomeUnknown
@@ -26,6 +27,7 @@ from oyez.server.frames import text_frame
 from oyez.server.hub import Hub
 from oyez.server.metrics import Counters
 from oyez.server.occupancy import Announcer
+from oyez.server.reached import Reached
 from oyez.server.signin import SignedIn
 from oyez.server.turns import Turns
 
@@ -54,6 +56,8 @@ class Services:
     engine: Engine
     counters: Counters
     deadlines: Deadlines
+    addresses: Addresses
+    reached: Reached
     webhooks: "Webhooks | None" = None
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     partings: Turns = field(default_factory=Turns)
@@ -93,12 +97,14 @@ class Session:
     Args:
         client: what the client calls itself, for the log.
         peer: its network address, for the log.
+        host: by which it is counted in `Addresses`; not any more when it is closed.
     """
 
     __slots__ = (
         "_client",
         "_closed",
         "_connection",
+        "_host",
         "_opened_at",
         "_peer",
         "_services",
@@ -117,6 +123,7 @@ class Session:
         *,
         client: str,
         peer: str,
+        host: str = "",
     ) -> None:
         self.writer = socket.writer
         self.descriptor = socket.descriptor
@@ -127,6 +134,7 @@ class Session:
         self.bucket = 0
         self._client = client
         self._peer = peer
+        self._host = host
         self._opened_at = time.monotonic()
         self._closed = False
 
@@ -168,6 +176,7 @@ class Session:
         self._closed = True
         connection, services = self._connection, self._services
         services.counters.ended(code, by_us=by_us)
+        services.addresses.leave(self._host)
         services.hub.disconnect(connection.app.id, connection.socket_id)
         services.deadlines.discard(self)
         subscriptions = len(connection.subscriptions)
@@ -335,6 +344,14 @@ class Session:
     def _refuse(self, refusal: Refusal) -> None:
         """Both messages of spec ``websocket-protocol.md`` 6.2."""
         self._services.counters.refusals += 1
+        if refusal.rule:
+            app = self._connection.app
+            self._services.reached.note(
+                f"apps.limits.{refusal.rule}",
+                getattr(app.limits, refusal.rule),
+                peer=self._peer,
+                app_id=app.id,
+            )
         text = str(refusal)
         self._send(messages.error(refusal.code, text))
         channel = refusal.channel

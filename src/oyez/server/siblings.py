@@ -34,6 +34,7 @@ class _Passed(msgspec.Struct, array_like=True):
     headers: dict[bytes, bytes]
     secure: bool
     body: bytes
+    peer: tuple[str, int] | None = None
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -47,16 +48,19 @@ class Siblings:
         directory: for their sockets; nobody else may enter it.
         number: of this worker, from 0.
         count: of all.
+
+    Attributes:
+        count: likewise.
     """
 
     def __init__(self, directory: Path, number: int, count: int) -> None:
         self._directory = directory
         self._number = number
-        self._count = count
+        self.count = count
 
     def home(self, session: str) -> int:
         """The worker in which a session lives."""
-        return zlib.crc32(session.encode()) % self._count
+        return zlib.crc32(session.encode()) % self.count
 
     def is_here(self, session: str) -> bool:
         """Whether it lives in this one."""
@@ -96,7 +100,12 @@ class Siblings:
 def _message(request: Request) -> bytes:
     query = b"?" + request.query if request.query else b""
     passed = _Passed(
-        request.method, request.path + query, request.headers, request.secure, request.body
+        request.method,
+        request.path + query,
+        request.headers,
+        request.secure,
+        request.body,
+        request.peer and (request.peer[0], request.peer[1]),  # that of IPv6 has more
     )
     encoded = _encode(passed)
     return len(encoded).to_bytes(_SIZE) + encoded
@@ -141,7 +150,7 @@ class _Door(asyncio.Protocol):
         passed = _decode(memoryview(self._received)[_SIZE : _SIZE + size])
         self._received = bytearray()
         request = Request(passed.method, passed.target, passed.headers, keep_alive=True)
-        request.secure, request.body = passed.secure, passed.body
+        request.secure, request.body, request.peer = passed.secure, passed.body, passed.peer
         response = self._handle(request)
         if response.stream is None:
             self._transport.write(response.status.to_bytes(_SIZE) + response.body)
@@ -225,6 +234,7 @@ class _Relay(asyncio.Protocol):
             self._transport.abort()
         else:
             self._transport.write(self._message)
+            self._message = b""
 
     def data_received(self, data: bytes) -> None:
         """Something for the client."""

@@ -21,6 +21,7 @@ from pathlib import Path
 import structlog
 
 from oyez.server import logs
+from oyez.server.capacity import capacity_of, open_files, usable_memory
 from oyez.server.config import Settings
 from oyez.server.node import Node, serve
 from oyez.server.siblings import Siblings
@@ -50,12 +51,17 @@ class Workers:
         count: how many.
         loop_factory: named so that it can be found again in another process.
 
+    Raises:
+        OSError: the port cannot be had.
+        ValueError: they could not take what the settings say.
+
     Attributes:
         port: that all of them listen at.
         admin_ports: of those that have started, by number.
     """
 
     def __init__(self, settings: Settings, count: int, loop_factory: LoopFactory | None) -> None:
+        capacity_of(settings, files=open_files(), memory=usable_memory() // count)  # or it raises
         self._settings = settings
         self._count = count
         self._loop_factory = loop_factory

@@ -55,7 +55,7 @@ def _here(file: Path | None) -> Iterator[Finding]:
         yield Finding("configuration", "problem", str(error), "oyez config --check FILE")
         return
     yield _configuration(settings)
-    yield machine.open_files(settings.limits.connections)
+    yield machine.open_files(settings)
     yield machine.backlog(settings.backlog)
     yield machine.port("port", "--port", settings.host, settings.port)
     yield machine.port("admin port", "--admin-port", settings.admin_host, settings.admin_port)

@@ -7,14 +7,17 @@ import resource
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from oyez.cli.doctor.finding import Finding
 from oyez.cli.output import netloc
 
+if TYPE_CHECKING:
+    from oyez.server.config import Settings
+
 __all__ = ["backlog", "open_files", "port"]
 
 _FEW = 10_000
-_OTHER_FILES = 200  # listeners, databases, connections of backends
 _WANTED = 1_048_576
 _SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
 _PROC = Path("/proc")
@@ -22,8 +25,8 @@ _LISTENING = "0A"  # state TCP_LISTEN in /proc/net/tcp
 _LOWEST_FREE_PORT = 1024
 
 
-def open_files(connections: int) -> Finding:
-    """Whether there are enough for the configured ``connections``, 0 if they have no limit.
+def open_files(settings: "Settings") -> Finding:
+    """Whether there are enough for the connections that the settings ask for.
 
     The server itself raises the soft limit to the hard one, so only that counts.
     """
@@ -32,9 +35,12 @@ def open_files(connections: int) -> Finding:
     fix = f"sudo prlimit --nofile={_WANTED}:{_WANTED} --pid $$, or LimitNOFILE={_WANTED} in systemd"
     if hard == resource.RLIM_INFINITY:
         return Finding(check, "ok", "no limit")
-    if connections and hard < connections + _OTHER_FILES:
-        found = f"{hard} allowed, but limits.connections is {connections}"
-        return Finding(check, "problem", found, fix)
+    from oyez.server.capacity import capacity_of, usable_memory
+
+    try:
+        capacity_of(settings, files=hard, memory=usable_memory())
+    except ValueError as error:
+        return Finding(check, "problem", str(error), fix)
     if hard < _FEW:
         return Finding(check, "warning", f"{hard} allowed, one per connection", fix)
     return Finding(check, "ok", f"{hard} allowed, one per connection")
