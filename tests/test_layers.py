@@ -76,7 +76,7 @@ ALLOWED: dict[str, set[str]] = {
     "server.engine.memory": ENGINE,
     "server.engine.nats": ENGINE | {"server.engine.nats"},
     "server.engine.redis": ENGINE | {"server.engine.redis"},
-    "server.siblings": {"server.http_reader", "server.http_response"},
+    "server.siblings": {"server.descriptors", "server.http_reader", "server.http_response"},
     "server.fallback": {
         "protocol",
         "server.siblings",

@@ -120,6 +120,20 @@ async def test_a_stream_comes_piece_by_piece_until_it_ends(workers: Workers) -> 
     assert not workers.said.ended.is_set()
 
 
+@pytest.mark.parametrize("full", ["first", "second"])
+async def test_what_is_passed_on_takes_no_descriptors_that_are_reserved(
+    workers: Workers, full: str
+) -> None:
+    getattr(workers, full).files = 0
+    client = Client()
+    workers.first.stream_of(workers.request(b"xhr"), workers.elsewhere).attached(client)
+    await client.ended.wait()
+    with pytest.raises(ConnectionError):
+        await workers.first.answer_of(workers.request(b"xhr_send"), workers.elsewhere)
+
+    assert workers.asked == []
+
+
 async def test_a_client_that_goes_is_missed(workers: Workers) -> None:
     client = Client()
     stream = workers.first.stream_of(workers.request(b"xhr"), workers.elsewhere)

@@ -13,6 +13,7 @@ _PLAIN = 8_192  # bytes that a connection takes, with some subscriptions and wha
 _SECURE = 65_536  # with TLS
 _MOST_RESERVED = 256
 _FEWEST_HTTP = 16
+_ONE_PLACE = 20_000  # connections that may well come from the address of one company
 _NO_LIMIT = 1 << 20  # files, where the system sets no limit
 _LEAST_UNANSWERED, _MOST_UNANSWERED = 16 << 20, 256 << 20
 _PACKET = 1 << 18  # most bytes that are read at once
@@ -78,7 +79,7 @@ def capacity_of(settings: Settings, *, files: int, memory: int) -> Capacity:
         files=clients,
         connections=connections,
         http_connections=http,
-        per_address=max(total // 2, 1) if given is None else given,
+        per_address=max(total // 2, min(total, _ONE_PLACE)) if given is None else given,
         public_only=given is None,
         unanswered_bytes=_unanswered(settings, memory),
     )

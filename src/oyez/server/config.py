@@ -100,7 +100,7 @@ class NodeLimitSettings(StrictModel):
         description=(
             "Connections of any kind from one address (IPv6: from one /64), 0 for no limit; beyond "
             "it: dropped, or 4100 with `trust_proxy`, where addresses are those of the "
-            "`X-Forwarded-For`. Default: half of all, and none for addresses of private networks."
+            "`X-Forwarded-For`. Default: half of all, at least 20,000; none in private networks."
         ),
     )
     reserved_files: Count | None = Field(

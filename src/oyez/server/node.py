@@ -79,6 +79,8 @@ class Node:
         self.engine = self._build_engine()
         self._deadlines = Deadlines(time.monotonic())
         self.capacity = capacity_of(settings, files=open_files(), memory=memory)
+        if siblings is not None:
+            siblings.files = self.capacity.files
         self._reached = Reached(self._deadlines, self.counters.reached)
         self._addresses = Addresses(
             self.capacity.per_address, self._reached, public_only=self.capacity.public_only

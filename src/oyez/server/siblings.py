@@ -7,6 +7,7 @@ socket, and what the session says to it comes back.
 
 import asyncio
 import contextlib
+import sys
 import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Final, cast
 
 import msgspec
 
+from oyez.server.descriptors import plain_socket
 from oyez.server.http_reader import Request
 from oyez.server.http_response import Response, Stream, StreamOutput
 
@@ -51,12 +53,14 @@ class Siblings:
 
     Attributes:
         count: likewise.
+        files: descriptors from this one on are not for clients, nor for what they ask of others.
     """
 
     def __init__(self, directory: Path, number: int, count: int) -> None:
         self._directory = directory
         self._number = number
         self.count = count
+        self.files = sys.maxsize
 
     def home(self, session: str) -> int:
         """The worker in which a session lives."""
@@ -74,7 +78,9 @@ class Siblings:
             handle: answers a request of a session that lives here.
         """
         loop = asyncio.get_running_loop()
-        server = await loop.create_unix_server(lambda: _Door(handle), str(self._door(self._number)))
+        server = await loop.create_unix_server(
+            lambda: _Door(handle, self.files), str(self._door(self._number))
+        )
         try:
             yield
         finally:
@@ -82,7 +88,7 @@ class Siblings:
 
     def stream_of(self, request: Request, session: str) -> Stream:
         """What a session that lives elsewhere says to a receiving request."""
-        return _Relay(self._door(self.home(session)), _message(request))
+        return _Relay(self._door(self.home(session)), _message(request), self.files)
 
     async def answer_of(self, request: Request, session: str) -> tuple[int, bytes]:
         """Status and body of the answer of a worker in which a session lives.
@@ -91,7 +97,7 @@ class Siblings:
             OSError: it is not there at present.
         """
         door = str(self._door(self.home(session)))
-        return await asyncio.create_task(_ask(door, _message(request)))
+        return await asyncio.create_task(_ask(door, _message(request), self.files))
 
     def _door(self, number: int) -> Path:
         return self._directory / str(number)
@@ -111,10 +117,12 @@ def _message(request: Request) -> bytes:
     return len(encoded).to_bytes(_SIZE) + encoded
 
 
-async def _ask(door: str, message: bytes) -> tuple[int, bytes]:
+async def _ask(door: str, message: bytes, files: int) -> tuple[int, bytes]:
     async with asyncio.timeout(_PATIENCE):
         reader, writer = await asyncio.open_unix_connection(door)
         try:
+            if cast(int, writer.get_extra_info("socket").fileno()) >= files:
+                raise ConnectionAbortedError("too many open files")
             writer.write(message)
             answer = await reader.read()
         finally:
@@ -127,9 +135,10 @@ async def _ask(door: str, message: bytes) -> tuple[int, bytes]:
 class _Door(asyncio.Protocol):
     """One request that a sibling has passed on; the stream of its answer is written back."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, files: int) -> None:
         self.writable = True
         self._handle = handle
+        self._files = files
         self._received = bytearray()
         self._transport: asyncio.Transport | None = None
         self._stream: Stream | None = None
@@ -140,6 +149,8 @@ class _Door(asyncio.Protocol):
         """A sibling has connected."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(_MOST_UNSENT)
+        if plain_socket(self._transport) >= self._files:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """A part of the request."""
@@ -193,9 +204,10 @@ class _Door(asyncio.Protocol):
 class _Relay(asyncio.Protocol):
     """The other end: what comes from the session goes to the client."""
 
-    def __init__(self, door: Path, message: bytes) -> None:
+    def __init__(self, door: Path, message: bytes, files: int) -> None:
         self._door = door
         self._message = message
+        self._files = files
         self._output: StreamOutput | None = None
         self._transport: asyncio.Transport | None = None
         self._connecting: asyncio.Task[None] | None = None
@@ -230,7 +242,8 @@ class _Relay(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """The sibling is there."""
         self._transport = cast(asyncio.Transport, transport)
-        if self._output is None:  # the client has gone meanwhile
+        gone = self._output is None  # the client, meanwhile
+        if gone or plain_socket(self._transport) >= self._files:
             self._transport.abort()
         else:
             self._transport.write(self._message)
