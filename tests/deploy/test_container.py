@@ -157,6 +157,13 @@ def test_what_systemd_makes_is_for_nobody_else() -> None:
     assert (service["UMask"], service["StateDirectoryMode"]) == ("0077", "0700")
 
 
+def test_systemd_gives_it_no_more_than_it_needs() -> None:
+    service = systemd_service()
+    assert service["PrivateDevices"] == service["NoNewPrivileges"] == "true"
+    assert "AF_PACKET" not in service["RestrictAddressFamilies"].split()
+    assert service["MemoryMax"].endswith("%")
+
+
 def test_systemd_waits_for_the_whole_end() -> None:
     service = systemd_service()
     assert service["User"] not in ("root", "")
