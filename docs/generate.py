@@ -13,10 +13,10 @@ from oyez.protocol.app import Limits
 from oyez.server.app_settings import AppSettings, TokenSettings, WebhookSettings
 from oyez.server.config import (
     ClusterSettings,
-    NodeLimitSettings,
     Settings,
     WebhookDeliverySettings,
 )
+from oyez.server.node_limits import NodeLimitSettings
 
 PAGE = Path(__file__).with_name("reference") / "configuration.md"
 INTRODUCTION = """\
