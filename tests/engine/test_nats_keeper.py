@@ -130,7 +130,7 @@ async def test_keepers_may_die_one_after_another(deployment: OnNats) -> None:
     assert not nodes[0].engine.away
 
 
-async def test_only_some_are_deputies_and_they_take_over_first(deployment: OnNats) -> None:
+async def test_only_some_are_deputies_and_others_take_their_place(deployment: OnNats) -> None:
     nodes = [await deployment.node() for _ in range(6)]
 
     def deputies() -> list[ClusterNode]:
@@ -150,7 +150,7 @@ async def test_only_some_are_deputies_and_they_take_over_first(deployment: OnNat
     nodes.remove(keeper)
     deployment.all.remove(keeper)
 
-    assert await deployment.keeper() in chosen
+    await deployment.keeper()  # a deputy, unless all of them are slow: `test_nats_election`
     await eventually(lambda: len(deputies()) == deputy.MOST)
     assert (await nodes[0].engine.occupancy("1", "news")).subscriptions >= 15
 
