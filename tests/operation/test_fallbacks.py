@@ -130,8 +130,7 @@ def test_a_client_that_stays_away_is_gone(start_server: StartServer) -> None:
         client.poll()
         client.send(subscribe("fallback-away"))
         watcher.receive("pusher_internal:subscription_count")
-        line = server.wait_for_log("connection closed", seconds=25, peer="http")
-        assert line["code"] == 1006
+        server.wait_for_log("connection closed", code=1006)
         client.send(status=404)
 
 
