@@ -11,6 +11,7 @@ import pytest
 from oyez.protocol.signing import Token, user_string
 from tests.conftest import RunningServer
 from tests.operation.clients import Client, accepted, call, metrics, open_client, publish
+from tests.redis_server import until
 
 StartServer = Callable[..., RunningServer]
 
@@ -204,11 +205,8 @@ def test_nobody_makes_others_hear_of_all_that_they_do(start_server: StartServer)
         user.join(server, "presence-x", "bob")
         user.send("pusher:signin", signin(server, user, "ada"))
         user.receive("pusher:signin_success")
-        while call(server, "GET", "/channels/presence-x/users").json()["users"] != [
-            {"id": "eve"},
-            {"id": "bob"},
-        ]:
-            time.sleep(0.05)
+        left = [{"id": "eve"}, {"id": "bob"}]
+        until(lambda: call(server, "GET", "/channels/presence-x/users").json()["users"] == left)
         publish(server, "news", "end")
         seconds = time.monotonic() - began + 3
         heard: dict[str, list[str]] = {}

@@ -6,7 +6,6 @@ import socket
 import ssl
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from tests.conftest import RunningServer
 from tests.operation.clients import accepted, call, metrics, open_client
 from tests.operation.test_fallbacks import Fallback
 from tests.operation.test_tls import Certificates
+from tests.redis_server import until
 
 StartServer = Callable[..., RunningServer]
 
@@ -58,13 +58,6 @@ def are_open(sockets: list[socket.socket]) -> list[bool]:
     return [each not in ended for each in sockets]
 
 
-def wait_until(found: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 90
-    while not found():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 # Open files.
 
 
@@ -73,7 +66,7 @@ def test_operators_and_new_clients_get_through_when_idle_ones_take_all_files(
 ) -> None:
     server = start_server(files=256)
     with idle(server, 320) as sockets:
-        wait_until(lambda: sum(are_open(sockets)) <= 192)
+        until(lambda: sum(are_open(sockets)) <= 192)
         assert metrics(server)["oyez_ready"] == 1
         with accepted(server) as client:
             client.send("pusher:ping")
@@ -133,7 +126,7 @@ def test_the_one_that_has_been_silent_longest_has_to_go(start_server: StartServe
         with idle(server, 2, UP) as others:
             assert are_open([*first, *others]) == [True, True, True]
             with idle(server, 1, UP) as newest:
-                wait_until(lambda: are_open([*first, *others]).count(False) == 1)
+                until(lambda: are_open([*first, *others]).count(False) == 1)
                 assert are_open(newest) == [True]
             with accepted(server) as client:  # also the one that the handshake comes on
                 busy.send({"event": "pusher:ping"})
@@ -150,7 +143,7 @@ def test_tls_handshakes_count_as_connections(
 ) -> None:
     server = start_server(certificates.settings() + "[limits]\nhttp_connections = 16\n")
     with idle(server, 60) as sockets:
-        wait_until(lambda: sum(are_open(sockets)) <= 16)
+        until(lambda: sum(are_open(sockets)) <= 16)
         context = certificates.trusting()
         with httpx2.Client(verify=context, trust_env=False, timeout=90) as http:
             assert http.get(f"https://127.0.0.1:{server.port}/up").status_code == 200
@@ -185,7 +178,7 @@ def test_one_address_has_only_so_many_connections(start_server: StartServer) -> 
     server = start_server("[limits]\nconnections_per_address = 3\n")
     with accepted(server) as first, accepted(server), idle(server, 1, UP) as (third,):
         with idle(server, 1) as fourth:
-            wait_until(lambda: are_open(fourth) == [False])
+            until(lambda: are_open(fourth) == [False])
         first.connection.close()
         third.close()
         server.wait_for_log("connection closed", code=1000)

@@ -260,7 +260,7 @@ class HttpConnection(asyncio.Protocol):
 
     @property
     def silent_since(self) -> float | None:
-        """See `oyez.server.http_server.Connection.silent_since`."""
+        """See `oyez.server.http_server.OpenConnection.silent_since`."""
         return None if self._answering or self._waiting else self._since
 
     # Answering.

@@ -15,7 +15,7 @@ from oyez.server.http_response import Response, usual_head
 from oyez.server.reached import Reached
 from oyez.server.unanswered import Holder, Unanswered
 
-__all__ = ["Connection", "HttpServer", "Secure"]
+__all__ = ["HttpServer", "OpenConnection", "Secure"]
 
 _LOOKED_AT = 16  # connections, of which the one that has been silent longest has to go
 
@@ -24,7 +24,7 @@ Secure = Callable[
 ]
 
 
-class Connection(Holder, Expiring, Protocol):
+class OpenConnection(Holder, Expiring, Protocol):
     """One connection that is no WebSocket, or none yet."""
 
     @property
@@ -76,7 +76,7 @@ class HttpServer:
     secure: Secure | None = None
     trust_proxy: bool = False
     draining: bool = False
-    connections: OrderedDict[Connection, None] = field(default_factory=OrderedDict)
+    connections: OrderedDict[OpenConnection, None] = field(default_factory=OrderedDict)
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
     date: bytes = b""
     ok_head: bytes = b""
@@ -86,7 +86,7 @@ class HttpServer:
         self.date = formatdate(unix_time, usegmt=True).encode()
         self.ok_head = usual_head(self.date)
 
-    def enter(self, connection: Connection, peer: Peer | None, descriptor: int) -> bool:
+    def enter(self, connection: OpenConnection, peer: Peer | None, descriptor: int) -> bool:
         """Let a connection in, if need be instead of one that has long been silent.
 
         The kernel gives out the lowest descriptor that is free: by its number one knows how many
@@ -107,7 +107,7 @@ class HttpServer:
         self.connections[connection] = None
         return True
 
-    def leave(self, connection: Connection, peer: Peer | None, *, upgraded: bool) -> None:
+    def leave(self, connection: OpenConnection, peer: Peer | None, *, upgraded: bool) -> None:
         """A connection that may have been let in is gone, or a WebSocket that is counted on."""
         if self.connections.pop(connection, self) is None and not upgraded:
             self.addresses.leave(self._counted(peer))
@@ -116,9 +116,9 @@ class HttpServer:
         """By which address a connection is counted; not by that of a proxy, as it is many's."""
         return "" if peer is None or self.trust_proxy else peer[0]
 
-    def _longest_silent(self) -> Connection | None:
+    def _longest_silent(self) -> OpenConnection | None:
         """Of the next few the one that has been silent longest; None if none of them is."""
-        found: Connection | None = None
+        found: OpenConnection | None = None
         since = float("inf")
         for _ in range(min(_LOOKED_AT, len(self.connections))):
             each = next(iter(self.connections))

@@ -8,7 +8,7 @@ from oyez.server.http_response import Stream
 __all__ = ["StreamAnswer"]
 
 
-class Ended(Protocol):
+class BodyEnded(Protocol):
     """Hears that a body is complete."""
 
     def __call__(self, *, last: bool) -> None:
@@ -35,13 +35,13 @@ class StreamAnswer:
         stream: Stream,
         *,
         chunked: bool,
-        ended: Ended,
+        ended: BodyEnded,
     ) -> None:
         self.writable = True
         self._transport = transport
         self._stream = stream
         self._chunked = chunked
-        self._ended: Ended | None = ended
+        self._ended: BodyEnded | None = ended
 
     def begin(self) -> None:
         """The head is written."""

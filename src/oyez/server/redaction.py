@@ -43,7 +43,7 @@ SHOWN: Final = frozenset(
 URLS: Final = frozenset({"engine", "webhooks.outbox", "apps.webhooks.url"})
 """Addresses, which are shown without what proves who asks."""
 
-FREE: Final = "cluster.options."
+_FREE: Final = "cluster.options."
 """Where a table takes any name."""
 
 _QUERY: Final = re.compile(r"=[^&]*")
@@ -81,6 +81,6 @@ def redacted(value: Any, place: str = "") -> Any:
         return value if place in SHOWN or not value else HIDDEN
     if isinstance(value, Sequence):
         return [redacted(each, place) for each in value]
-    if place.startswith(FREE) and not isinstance(value, bool):
+    if place.startswith(_FREE) and not isinstance(value, bool):
         return HIDDEN  # a password may be a number
     return value

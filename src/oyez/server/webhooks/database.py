@@ -131,9 +131,8 @@ def _keep_private(_: object, __: object, arguments: Sequence[Any], ___: object) 
     path = str(arguments[0])
     if path in ("", ":memory:") or path.startswith("file:"):
         return
-    with contextlib.suppress(
-        OSError
-    ):  # a file in use must not be opened: closing it ends its locks
+    with contextlib.suppress(OSError):
+        # Only a new one: closing a file that is in use would end its locks.
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     for suffix in ("", "-wal", "-shm", "-journal"):
         with contextlib.suppress(OSError):
