@@ -194,6 +194,25 @@ class ClusterContract:
         assert await one.engine.members("1", "presence-a") == (BOB,)
         await eventually(lambda: one.named(REMOVED) == ['{"user_id":"ada"}'])
 
+    async def test_an_error_that_nobody_expects_does_not_keep_a_node_away(
+        self, nodes: list[ClusterNode]
+    ) -> None:
+        node, connect = nodes[0], nodes[0].backplane.connect
+        raised: list[str] = []
+
+        async def fail_once(*arguments: Any) -> None:
+            if not raised:
+                raised.append("once")
+                raise RuntimeError("unable to perform operation; the handler is closed")
+            await connect(*arguments)
+
+        node.backplane.connect = fail_once
+        assert isinstance(node.engine, ClusterEngine)
+        node.engine._lost("a test")
+
+        await eventually(lambda: bool(raised) and not node.engine.away)
+        await node.join("news")
+
     async def test_a_node_that_was_only_paused_comes_back(self, nodes: list[ClusterNode]) -> None:
         paused, other = nodes
         await other.enter("presence-a", BOB)

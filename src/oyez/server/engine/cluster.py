@@ -326,6 +326,9 @@ class ClusterEngine:
                 if not self._tried.is_set():
                     log.warning("engine away", error=str(error))
                 self._tried.set()
+            except Exception:  # ours; whoever does not try again never comes back
+                log.exception("bug while connecting to the engine")
+                self._tried.set()
             else:
                 if not self._trouble.is_set():
                     self.away = False

@@ -65,6 +65,8 @@ class NatsClient(Client):
                 await asyncio.wait((connecting,), timeout=limit)
         try:
             connecting.result()
+        except RuntimeError as error:  # of uvloop: the server has hung up between two writes
+            raise OSError(str(error)) from None
         except errors.NoServersError:
             raise self._trouble or OSError("nobody answers") from None
         except asyncio.CancelledError:
